@@ -1,0 +1,149 @@
+/*
+ * What a driver is, for those who write one. A driver is a const table; every
+ * I/O entry is a coroutine function that runs on the node's loop (leaf drivers:
+ * on any loop). Offsets and lengths arrive checked against the node's size,
+ * aligned to limits.request_align and no longer than the limits say.
+ *
+ * A missing entry means:
+ *   co_close       nothing to do             co_read    pass on to the `file` child
+ *   reopen         refused                   co_write   pass on to the `file` child; none:
+ * read-only limits         those of the `file` child co_zero    libblock writes zeroes co_flush
+ * flush the `file` child    co_discard nothing to do co_map         filters: that of the child;
+ * others: all data, leaf = this node co_resize      refused                   co_copy_range
+ * libblock reads and writes info           sizes only                co_create  this driver cannot
+ * create
+ */
+#ifndef CAIRN_LIBBLOCK_DRIVER_H
+#define CAIRN_LIBBLOCK_DRIVER_H
+
+#include "libblock/libblock.h"
+
+enum driver_flags {
+    DRIVER_FORMAT = 1 << 0,   /* has a `file` child and gives it meaning */
+    DRIVER_PROTOCOL = 1 << 1, /* has no `file` child: the bytes themselves */
+    DRIVER_FILTER = 1 << 2,   /* has a `file` child and passes it through */
+    DRIVER_ANY_LOOP = 1 << 3, /* keeps no state between requests: callable from every loop */
+    DRIVER_BACKING = 1 << 4,  /* may have a backing child */
+};
+
+/* Arguments of co_create. */
+struct blk_create {
+    struct blk_graph *graph;
+    const char *filename; /* as given, for messages; protocols create this */
+    int64_t size;         /* bytes, >= 0 */
+    const void *options;  /* the struct of create_options, defaults filled in */
+    struct blk_node
+        *file; /* formats: the protocol node, writable, empty or about to be overwritten */
+};
+
+struct blk_driver {
+    const char *name;
+    const char *description; /* one line */
+    uint32_t flags;
+    size_t state_size;           /* bytes at node->state, zeroed before co_open */
+    const struct field *options; /* members of the struct at node->options */
+    size_t options_size;
+    const struct field *create_options; /* ends with {0}; NULL: cannot create */
+    size_t create_options_size;
+    const char *const *schemes; /* protocols: "nbd", "nbd+unix", NULL-terminated; NULL: none */
+
+    /* Formats: 0..100, how sure the first `len` bytes (at most 2 KiB) look like this format. Pure.
+     */
+    int (*probe)(const uint8_t *head, size_t len, const char *filename);
+
+    bool (*co_open)(struct blk_node *node, json_t *rest,
+                    GError **error); /* `rest`: options not in the table; take what is known */
+    bool (*co_close)(struct blk_node *node,
+                     GError **error); /* writes what is pending; memory is freed in any case */
+    bool (*reopen)(struct blk_node *node, uint32_t flags, GError **error);
+    void (*limits)(struct blk_node *node, struct blk_limits *limits);
+    int (*co_read)(struct blk_node *node, int64_t offset, int64_t length, struct span span);
+    int (*co_write)(struct blk_node *node, int64_t offset, int64_t length, struct span span,
+                    uint32_t flags);
+    int (*co_zero)(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags);
+    int (*co_discard)(struct blk_node *node, int64_t offset, int64_t length);
+    int (*co_flush)(struct blk_node *node);
+    int (*co_map)(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,
+                  struct extent_list *list);
+    bool (*co_resize)(struct blk_node *node, int64_t size, const char *preallocation,
+                      GError **error);
+    int (*co_copy_range)(struct blk_node *src, int64_t src_offset, struct blk_node *dst,
+                         int64_t dst_offset, int64_t length);
+    bool (*info)(struct blk_node *node, struct blk_info *info, GError **error);
+    bool (*co_create)(const struct blk_create *create, GError **error);
+
+    const struct plan_ops
+        *plan; /* formats that can be filled by jobs/convert; NULL: through co_write */
+};
+
+/* Filling a fresh image in ascending guest order, the way convert does: the format decides where
+ * bytes go and keeps its tables in memory; the caller writes the bytes to the leaf itself, from any
+ * thread. Calls on one plan never overlap (the caller takes turns), but come from different loops,
+ * so they may use leaf_co_*() only. */
+struct plan;
+struct plan_ops {
+    /* Begins. `fresh`: the image was just created and reads as zero. -ENOTSUP: use co_write
+     * instead. The node's own requests are not used until co_finish. */
+    int (*co_begin)(struct blk_node *node, bool fresh, struct plan **ret_plan);
+    /* Space for guest [offset, +length) (cluster-aligned, or up to the image's end): may place
+     * fewer bytes than asked, a whole number of clusters, and returns how many (> 0), at
+     * *ret_leaf_offset; -errno. */
+    int64_t (*co_place)(struct plan *plan, int64_t offset, int64_t length,
+                        int64_t *ret_leaf_offset);
+    /* Space for one cluster compressed to `packed` bytes; consecutive calls pack tightly. 0 or
+     * -errno. */
+    int (*co_place_packed)(struct plan *plan, int64_t offset, int64_t packed,
+                           int64_t *ret_leaf_offset);
+    /* Guest [offset, +length) reads as zero: nothing for a fresh image without backing file. */
+    int (*co_zero)(struct plan *plan, int64_t offset, int64_t length);
+    /* Writes the tables and frees the plan; without `commit` only frees. */
+    int (*co_finish)(struct plan *plan, bool commit);
+    /* Bytes of a cluster, and the compression that this image takes. */
+    void (*describe)(struct plan *plan, int64_t *ret_cluster_size, enum codec *ret_codec,
+                     struct blk_node **ret_leaf);
+};
+
+/* A node, for drivers. Others use the functions of the door. */
+struct blk_node {
+    const struct blk_driver *driver;
+    void *state;   /* the driver's, state_size bytes */
+    void *options; /* the driver's option struct */
+    struct blk_graph *graph;
+    uint32_t flags; /* enum node_flags */
+    char *filename; /* see node_filename() */
+    int64_t size;   /* bytes; set by co_open and co_resize */
+    struct blk_limits limits;
+    struct blk_node *file, *backing, *data_file; /* children, owned references */
+    bool probed;
+    int refs;
+
+    /* request path, owned by libblock/request.c */
+    int in_flight;                   /* requests and opens; drained when 0 */
+    int drained;                     /* depth of drained sections */
+    struct range_lock ranges;        /* serialised requests */
+    struct co_queue waiters;         /* waiting for a drained section to begin or end */
+    uint64_t write_gen, flushed_gen; /* a flush is skipped when nothing was written since */
+    int flush_error;                 /* sticky -errno of a failed flush */
+};
+
+/* Opens a child named by the user's options: takes `key` (a tree or a node name) out of `rest`. The
+ * flags are the parent's unless told otherwise; a protocol is expected for formats. NULL and *error
+ * when absent or unopenable. */
+struct blk_node *node_co_open_child(struct blk_node *parent, json_t *rest, const char *key,
+                                    uint32_t flags, GError **error);
+
+/* Opens a file that an image names inside itself, relative to the parent's folder, if the graph's
+ * trust allows; `format` NULL probes (raw is then never assumed for writing). Enforces chain depth
+ * (200) and refuses loops. */
+struct blk_node *node_co_open_reference(struct blk_node *parent, const char *name,
+                                        const char *format, uint32_t flags, const char *role,
+                                        GError **error);
+
+/* `name` (from inside an image at `base`) resolved against the folder of `base`. */
+char *name_resolve(const char *base, const char *name);
+
+/* Reads or writes one buffer of a child; for metadata. */
+int node_co_pread(struct blk_node *node, int64_t offset, int64_t length, void *buf);
+int node_co_pwrite(struct blk_node *node, int64_t offset, int64_t length, const void *buf);
+
+#endif
