@@ -1,17 +1,34 @@
 /*
  * What a driver is, for those who write one. A driver is a const table; every
- * I/O entry is a coroutine function that runs on the node's loop (leaf drivers:
- * on any loop). Offsets and lengths arrive checked against the node's size,
- * aligned to limits.request_align and no longer than the limits say.
+ * I/O entry is a coroutine function that runs on the node's loop (drivers with
+ * DRIVER_ANY_LOOP: on any loop).
+ *
+ * What an entry may rely on: offsets and lengths are checked against the node's
+ * size, aligned to limits.request_align, no longer than the limits say, and
+ * buffers are aligned to limits.memory_align. One exception: a request may end,
+ * unaligned, at the end of the node. A node whose `growable` is set is written
+ * past its end too, and has grown when the write returns; reads past its end
+ * are answered with zeroes before the driver sees them. Formats and filters
+ * find node->file open when co_open runs.
  *
  * A missing entry means:
- *   co_close       nothing to do             co_read    pass on to the `file` child
- *   reopen         refused                   co_write   pass on to the `file` child; none:
- * read-only limits         those of the `file` child co_zero    libblock writes zeroes co_flush
- * flush the `file` child    co_discard nothing to do co_map         filters: that of the child;
- * others: all data, leaf = this node co_resize      refused                   co_copy_range
- * libblock reads and writes info           sizes only                co_create  this driver cannot
- * create
+ *
+ *   co_close       nothing to do
+ *   reopen         refused
+ *   limits         those of the `file` child
+ *   co_read        pass on to the `file` child
+ *   co_write       pass on to the `file` child; without a child the node is read-only
+ *   co_zero        pass on for filters; others: libblock writes zeroes
+ *   co_discard     pass on for filters; others: nothing to do
+ *   co_flush       nothing of its own to write
+ *   co_map         filters: that of the child; others: all data, leaf = this node
+ *   co_resize      filters: that of the child; others: refused
+ *   co_copy_range  libblock reads and writes
+ *   info           sizes only
+ *   co_create      this driver cannot create
+ *
+ * co_flush writes what the driver itself holds back; libblock then flushes the
+ * children. Without DRIVER_FUA a write with REQ_FUA is followed by a flush.
  */
 #ifndef CAIRN_LIBBLOCK_DRIVER_H
 #define CAIRN_LIBBLOCK_DRIVER_H
@@ -24,6 +41,7 @@ enum driver_flags {
     DRIVER_FILTER = 1 << 2,   /* has a `file` child and passes it through */
     DRIVER_ANY_LOOP = 1 << 3, /* keeps no state between requests: callable from every loop */
     DRIVER_BACKING = 1 << 4,  /* may have a backing child */
+    DRIVER_FUA = 1 << 5,      /* co_write and co_zero honour or hand down REQ_FUA */
 };
 
 /* Arguments of co_create. */
@@ -115,22 +133,26 @@ struct blk_node {
     struct blk_limits limits;
     struct blk_node *file, *backing, *data_file; /* children, owned references */
     bool probed;
+    bool growable; /* set by co_open of protocols: writes past the end extend the node */
     int refs;
+    json_t *spec;            /* the driver's own options as given, for node_filename() */
+    int depth;               /* references followed from the top image to this one */
+    struct blk_node *opener; /* while opening: the node whose reference this is */
 
     /* request path, owned by libblock/request.c */
     int in_flight;                   /* requests and opens; drained when 0 */
     int drained;                     /* depth of drained sections */
     struct range_lock ranges;        /* serialised requests */
     struct co_queue waiters;         /* waiting for a drained section to begin or end */
-    uint64_t write_gen, flushed_gen; /* a flush is skipped when nothing was written since */
+    uint64_t write_gen, flushed_gen; /* a flush is skipped when nothing was written since; atomic */
     int flush_error;                 /* sticky -errno of a failed flush */
 };
 
-/* Opens a child named by the user's options: takes `key` (a tree or a node name) out of `rest`. The
- * flags are the parent's unless told otherwise; a protocol is expected for formats. NULL and *error
- * when absent or unopenable. */
+/* Opens a further child named by the user's options (`file` is opened by libblock): takes `key`, a
+ * tree or a file name, out of `rest`. `probe`: a format is guessed when the tree names no driver,
+ * else a protocol is expected. NULL and *error when absent or unopenable. */
 struct blk_node *node_co_open_child(struct blk_node *parent, json_t *rest, const char *key,
-                                    uint32_t flags, GError **error);
+                                    bool probe, uint32_t flags, GError **error);
 
 /* Opens a file that an image names inside itself, relative to the parent's folder, if the graph's
  * trust allows; `format` NULL probes (raw is then never assumed for writing). Enforces chain depth

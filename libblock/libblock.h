@@ -72,6 +72,12 @@ struct blk_node *node_open(struct blk_graph *graph, const char *name, const char
 struct blk_node *node_co_open(struct blk_graph *graph, const char *name, const char *driver,
                               json_t *options, uint32_t flags, GError **error);
 
+/* Opens `driver` over an open node, of which it takes a reference. */
+struct blk_node *node_open_over(struct blk_node *file, const char *driver, json_t *options,
+                                uint32_t flags, GError **error);
+struct blk_node *node_co_open_over(struct blk_node *file, const char *driver, json_t *options,
+                                   uint32_t flags, GError **error);
+
 struct blk_node *node_ref(struct blk_node *node);
 
 /* Drops a reference; the last one flushes and closes the node and its children. False when anything
@@ -131,12 +137,17 @@ int node_co_discard(struct blk_node *node, int64_t offset,
 int node_co_flush(struct blk_node *node); /* a failure is remembered: later flushes fail too */
 bool node_co_resize(struct blk_node *node, int64_t size, const char *preallocation, GError **error);
 
+/* Copies within the kernel from `src` to `dst`: all, or -ENOTSUP when the two cannot, or -errno. */
+int node_co_copy_range(struct blk_node *src, int64_t src_offset, struct blk_node *dst,
+                       int64_t dst_offset, int64_t length);
+
 int node_read(struct blk_node *node, int64_t offset, int64_t length, void *buf);
 int node_write(struct blk_node *node, int64_t offset, int64_t length, const void *buf,
                uint32_t flags);
 int node_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags);
 int node_discard(struct blk_node *node, int64_t offset, int64_t length);
 int node_flush(struct blk_node *node);
+bool node_resize(struct blk_node *node, int64_t size, const char *preallocation, GError **error);
 
 /* Begins a section in which no request is in flight and new ones wait; nests. */
 void node_co_drain_begin(struct blk_node *node);
@@ -220,6 +231,11 @@ int leaf_co_zero(struct blk_node *leaf, int64_t offset, int64_t length, uint32_t
  * file (then the size is needed). */
 bool image_create(struct blk_graph *graph, const char *name, const char *driver, int64_t size,
                   json_t *options, uint32_t flags, json_t **ret_options, GError **error);
+
+/* Makes an open, writable node into an empty image of `size` bytes: the second half of
+ * image_create(). */
+bool image_create_over(struct blk_node *file, const char *driver, int64_t size, json_t *options,
+                       GError **error);
 
 /* The create options of a driver (NULL: it cannot create), for `-o help`. */
 const struct field *driver_create_options(const struct blk_driver *driver);
