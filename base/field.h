@@ -82,7 +82,7 @@ void fields_init(const struct field *fields, void *obj);
 void fields_clear(const struct field *fields, void *obj);
 
 /* Sets one member from text (STRV appends; others: the last one wins). `what` names the
- * object in messages ("option", "driver 'qcow2'"). */
+ * object in messages ("driver 'qcow2'"). */
 bool field_set_text(const struct field *field, void *obj, const char *text, const char *what,
                     GError **error);
 
@@ -98,6 +98,9 @@ bool fields_take_json(const struct field *fields, void *obj, json_t *dict, const
 
 /* A new JSON object with every member; absent strings and JSON values are left out. */
 json_t *fields_to_json(const struct field *fields, const void *obj);
+
+/* What help puts between angle brackets: "size", "on|off", "deflate|zstd". Free with g_free(). */
+char *field_kind_text(const struct field *field);
 
 /* Appends lines "  name=<kind>  - help (default: x)" for `-o help` and the like, in table order. */
 void fields_print_help(const struct field *fields, GString *out);
