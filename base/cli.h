@@ -14,7 +14,8 @@
 struct cli_option {
     const char *letters; /* one-letter spellings, the first is the one shown; NULL: none */
     const char *metavar; /* name of the argument in help; NULL: a flag (bool member) */
-    struct field field;  /* field.name is the long spelling, without dashes */
+    struct field field;  /* field.name is the long spelling, without dashes; without help the row is
+                            another spelling: accepted, and not shown */
 };
 
 struct cli_example {
@@ -43,7 +44,8 @@ enum cli_outcome { CLI_RUN, CLI_HELP, CLI_ERROR };
 
 /* Parses argv[1..argc-1] into `args` (args_size zero bytes on entry; fields get their defaults
  * first). Options and positionals may be mixed in any order, the last of equal options wins, "--"
- * ends options. *ret_positional is a NULL-terminated array to free with g_strfreev(). */
+ * ends options, and the unique beginning of a long option stands for it. *ret_positional is a
+ * NULL-terminated array to free with g_strfreev(). */
 enum cli_outcome cli_parse(const struct cli_command *command, int argc, char **argv, void *args,
                            char ***ret_positional, GError **error);
 
@@ -59,6 +61,11 @@ void cli_print_help(const char *program, const struct cli_command *command, GStr
 /* A man(7) page PROGRAM-NAME(1). */
 void cli_print_man(const char *program, const char *version, const struct cli_command *command,
                    GString *out);
+
+/* The page PROGRAM(1): `notes` and the NULL-terminated list of commands. */
+void cli_print_man_index(const char *program, const char *version, const char *summary,
+                         const char *const *notes, const struct cli_command *const *commands,
+                         GString *out);
 
 /* A completion script for `shell` ("bash", "zsh" or "fish") over the NULL-terminated list of
  * commands. */

@@ -71,12 +71,18 @@ static void append_string(const struct field *field, void *obj, const char *text
     g_ptr_array_add(*array, g_strdup(text));
 }
 
+/* "driver 'x': option 'name'", or "option 'name'" without an object. Free with g_free(). */
+static char *option_label(const struct field *field, const char *what)
+{
+    return g_strdup_printf("%s%soption '%s'", what ? what : "", what ? ": " : "", field->name);
+}
+
 /* The one place that words what a field wants. Always false. */
 static bool refuse(const struct field *field, const char *what, const char *wants, const char *got,
                    GError **error)
 {
-    return error_set(error, EINVAL, "%s: option '%s' wants %s, not '%s'", what, field->name, wants,
-                     got);
+    g_autofree char *label = option_label(field, what);
+    return error_set(error, EINVAL, "%s wants %s, not '%s'", label, wants, got);
 }
 
 static bool set_bool(const struct field *field, void *obj, const char *text, const char *what,
@@ -149,15 +155,27 @@ static bool set_enum(const struct field *field, void *obj, const char *text, con
     }
     g_autofree char *list = g_strjoinv(", ", (char **)field->names);
     g_autofree char *hint = words_hint(field->names, text);
-    return error_set(error, EINVAL, "%s: option '%s' wants one of %s, not '%s'%s", what,
-                     field->name, list, text, hint);
+    g_autofree char *label = option_label(field, what);
+    return error_set(error, EINVAL, "%s wants one of %s, not '%s'%s", label, list, text, hint);
 }
 
 static bool set_size_text(const struct field *field, void *obj, const char *text, const char *what,
                           GError **error)
 {
-    g_autofree char *name = g_strdup_printf("%s: option '%s'", what, field->name);
-    return size_parse(text, name, &MEMBER(int64_t, field, obj), error);
+    g_autofree char *label = option_label(field, what);
+    return size_parse(text, label, &MEMBER(int64_t, field, obj), error);
+}
+
+static bool set_json_text(const struct field *field, void *obj, const char *text, const char *what,
+                          GError **error)
+{
+    json_t *value = json_string(text);
+    if (!value) {
+        return refuse(field, what, "UTF-8 text", text, error);
+    }
+    json_decref(MEMBER(json_t *, field, obj));
+    MEMBER(json_t *, field, obj) = value;
+    return true;
 }
 
 bool field_set_text(const struct field *field, void *obj, const char *text, const char *what,
@@ -176,11 +194,7 @@ bool field_set_text(const struct field *field, void *obj, const char *text, cons
         MEMBER(char *, field, obj) = g_strdup(text);
         return true;
     case FIELD_KIND_STRV: append_string(field, obj, text); return true;
-    case FIELD_KIND_JSON:
-        json_decref(MEMBER(json_t *, field, obj));
-        MEMBER(json_t *, field, obj) = json_string(text);
-        return MEMBER(json_t *, field, obj) ||
-               error_set(error, EILSEQ, "%s: option '%s' is not valid UTF-8", what, field->name);
+    case FIELD_KIND_JSON: return set_json_text(field, obj, text, what, error);
     case FIELD_KIND_NONE: break;
     }
     g_assert_not_reached();

@@ -82,7 +82,7 @@ void fields_init(const struct field *fields, void *obj);
 void fields_clear(const struct field *fields, void *obj);
 
 /* Sets one member from text (STRV appends; others: the last one wins). `what` names the
- * object in messages ("driver 'qcow2'"). */
+ * object in messages ("driver 'qcow2'"); NULL: no object. */
 bool field_set_text(const struct field *field, void *obj, const char *text, const char *what,
                     GError **error);
 

@@ -59,6 +59,12 @@ void mdoc_append_text(GString *out, const char *text)
     }
 }
 
+void mdoc_append_line(GString *out, const char *text)
+{
+    append_plain(out, text, strlen(text));
+    g_string_append_c(out, '\n');
+}
+
 void mdoc_append_sentence(GString *out, const char *text)
 {
     if (!*text) {

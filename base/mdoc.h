@@ -13,6 +13,9 @@ void mdoc_append_word(GString *out, const char *text);
 /* Appends a paragraph's text as lines that no macro is read from, each sentence on its own line. */
 void mdoc_append_text(GString *out, const char *text);
 
+/* Appends `text` as one literal line. */
+void mdoc_append_line(GString *out, const char *text);
+
 /* Appends "some help" as the line "Some help." and nothing for an empty text. */
 void mdoc_append_sentence(GString *out, const char *text);
 
