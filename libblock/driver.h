@@ -99,26 +99,36 @@ struct blk_driver {
  * thread. Calls on one plan never overlap (the caller takes turns), but come from different loops,
  * so they may use leaf_co_*() only. */
 struct plan;
+
+/* What a writer must know of a plan; constant for its life. */
+struct plan_facts {
+    int64_t cluster_size;  /* bytes that co_place() deals in; a power of two. raw: that of a hole */
+    enum codec codec;      /* the compression that this image takes */
+    struct blk_node *leaf; /* borrowed */
+    int64_t zero_from;     /* bytes of the leaf from here on read as zero until written, so zeroes
+                              need no writing there; INT64_MAX: none */
+};
+
 struct plan_ops {
     /* Begins. `fresh`: the image was just created and reads as zero. -ENOTSUP: use co_write
      * instead. The node's own requests are not used until co_finish. */
     int (*co_begin)(struct blk_node *node, bool fresh, struct plan **ret_plan);
+    void (*describe)(struct plan *plan, struct plan_facts *ret_facts);
     /* Space for guest [offset, +length) (cluster-aligned, or up to the image's end): may place
      * fewer bytes than asked, a whole number of clusters, and returns how many (> 0), at
-     * *ret_leaf_offset; -errno. */
+     * *ret_leaf_offset; -errno. Every byte of a placed cluster is the caller's to write. */
     int64_t (*co_place)(struct plan *plan, int64_t offset, int64_t length,
                         int64_t *ret_leaf_offset);
-    /* Space for one cluster compressed to `packed` bytes; consecutive calls pack tightly. 0 or
-     * -errno. */
+    /* Space for one cluster compressed to `packed` bytes (less than a cluster); consecutive calls
+     * pack tightly. 0 or -errno; NULL: the format has no compression. */
     int (*co_place_packed)(struct plan *plan, int64_t offset, int64_t packed,
                            int64_t *ret_leaf_offset);
-    /* Guest [offset, +length) reads as zero: nothing for a fresh image without backing file. */
-    int (*co_zero)(struct plan *plan, int64_t offset, int64_t length);
+    /* Guest [offset, +length), as co_place() takes it, reads as zero. With REQ_MAY_UNMAP it should
+     * take no space: nothing is to do where the image reads as zero already. -ENOTSUP: place and
+     * write zeroes. */
+    int (*co_zero)(struct plan *plan, int64_t offset, int64_t length, uint32_t flags);
     /* Writes the tables and frees the plan; without `commit` only frees. */
     int (*co_finish)(struct plan *plan, bool commit);
-    /* Bytes of a cluster, and the compression that this image takes. */
-    void (*describe)(struct plan *plan, int64_t *ret_cluster_size, enum codec *ret_codec,
-                     struct blk_node **ret_leaf);
 };
 
 /* A node, for drivers. Others use the functions of the door. */
