@@ -1,0 +1,56 @@
+# For every bats file: `load ../helper`. Each test gets a folder of its own as working directory and
+# these programs: $CAIRN_IMG, $QEMU_IMG.
+: "${abs_top_srcdir:=$(cd "$BATS_TEST_DIRNAME/../../.." && pwd)}"
+: "${abs_top_builddir:=$abs_top_srcdir/build}"
+: "${CAIRN_IMG:=$abs_top_builddir/cairn-img}"
+: "${QEMU_IMG:=qemu-img}"
+export abs_top_srcdir abs_top_builddir CAIRN_IMG QEMU_IMG
+export LC_ALL=C
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return
+}
+
+# Skips the test, saying why, unless each program is there.
+require() {
+    local program
+    for program; do
+        command -v "$program" >/dev/null || skip "$program is not installed (./quickstart test installs it)"
+    done
+}
+
+# Runs a command that must succeed and must say nothing on stderr; its stdout is in $output.
+ok() {
+    "$@" >"$BATS_TEST_TMPDIR/.out" 2>"$BATS_TEST_TMPDIR/.err" || {
+        echo "exit status $? of: $*"
+        cat "$BATS_TEST_TMPDIR/.out" "$BATS_TEST_TMPDIR/.err"
+        return 1
+    }
+    output=$(<"$BATS_TEST_TMPDIR/.out")
+    [ ! -s "$BATS_TEST_TMPDIR/.err" ] || {
+        echo "unexpected on stderr, from: $*"
+        cat "$BATS_TEST_TMPDIR/.err"
+        return 1
+    }
+}
+
+# Runs a command that must fail with the exit status $1; stdout and stderr are in $output.
+fails() {
+    local expected=$1
+    shift
+    run "$@"
+    [ "$status" = "$expected" ] || {
+        echo "exit status $status instead of $expected of: $*"
+        echo "$output"
+        return 1
+    }
+}
+
+# $output contains the text $1.
+says() {
+    [[ $output == *"$1"* ]] || {
+        echo "expected '$1' in:"
+        echo "$output"
+        return 1
+    }
+}
