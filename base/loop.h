@@ -74,6 +74,10 @@ int loop_co_fallocate(int fd, int mode, int64_t offset, int64_t length);
 /* Waits for `events` (poll(2) bits) on fd; returns the bits that are set, or -errno. */
 int loop_co_poll(int fd, unsigned events);
 
+/* Makes a coroutine's loop_co_poll() end with -ECANCELED, unless its events come first. Nothing
+ * when `co` is not in it. Same thread only. */
+void loop_cancel_poll(struct co *co);
+
 /* Sleeps at least `ns` nanoseconds. */
 void loop_co_sleep(int64_t ns);
 
@@ -90,7 +94,8 @@ struct loop_timer {
     void (*fn)(void *arg);
     void *arg;
     struct loop *loop;
-    int index; /* place in the heap plus one; 0 when not armed */
+    int index;      /* place in the heap plus one; 0 when not armed */
+    uint64_t order; /* timers of the same time run in the order of arming */
 };
 
 void loop_timer_arm(struct loop *loop, struct loop_timer *timer, int64_t when_ns,

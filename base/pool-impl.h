@@ -1,0 +1,19 @@
+/*
+ * What tests may see of a pool. Private to base.
+ */
+#ifndef CAIRN_BASE_POOL_IMPL_H
+#define CAIRN_BASE_POOL_IMPL_H
+
+#include "base/pool.h"
+
+/* How long a thread waits for work before it ends. */
+void pool_set_idle_ns(struct pool *pool, int64_t idle_ns);
+
+/* Threads that exist now. */
+int pool_thread_count(struct pool *pool);
+
+/* Processors that a cgroup's cpu.max line ("150000 100000", "max 100000") grants, rounded up; 0: no
+ * limit. */
+int pool_parse_cpu_max(const char *line);
+
+#endif
