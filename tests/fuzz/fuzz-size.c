@@ -1,9 +1,9 @@
 /*
  * Sizes: whatever the text, the result is in range and nothing breaks.
  */
-#include "base/size.h"
+#include "tests/fuzz/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "base/size.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
