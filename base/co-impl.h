@@ -36,4 +36,7 @@ struct co {
     struct loop_poll *poll;   /* the loop_co_poll() it waits in, or NULL */
 };
 
+/* As co_new(), for a loop's only coroutine: the limit on stacks does not count. */
+struct co *co_new_beyond_limit(co_fn *fn, void *arg);
+
 #endif

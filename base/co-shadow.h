@@ -24,6 +24,13 @@
 #define CO_TSAN 1
 #endif
 
+/* Built with a sanitizer: stacks need more room. */
+#if defined(CO_ASAN) || defined(CO_TSAN)
+#define CO_CHECKED 1
+#else
+#define CO_CHECKED 0
+#endif
+
 #ifdef CO_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>

@@ -15,22 +15,20 @@
 
 #include <assert.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 
-#if defined(CO_ASAN) || defined(CO_TSAN)
-#define CO_STACK_SIZE (256 * 1024)
-#else
-#define CO_STACK_SIZE (64 * 1024)
-#endif
+#define CO_STACK_SIZE (CO_CHECKED ? 256 * 1024 : 64 * 1024)
 #define CO_POOL_MAX 64
+#define CO_STACKS_MAX 16384 /* a thread; each takes two of the kernel's 65530 mappings */
 
 struct co_thread {
     struct co leader; /* the thread's own stack */
     struct co *self;  /* what runs now */
     struct co *pool;
-    int pooled;
+    int pooled, stacks;
 };
 
 static __attribute__((noinline)) struct co_thread *co_thread(void)
@@ -90,6 +88,18 @@ static size_t co_mapping_size(void)
     return (size_t)sysconf(_SC_PAGESIZE) + CO_STACK_SIZE;
 }
 
+/* May the thread have another stack? All of them take at most an eighth of a limited address space,
+ * so that there is memory left to work with. */
+static bool co_may_map(const struct co_thread *thread)
+{
+    struct rlimit as;
+    if (thread->stacks >= CO_STACKS_MAX || getrlimit(RLIMIT_AS, &as) < 0) {
+        return false;
+    }
+    return as.rlim_cur == RLIM_INFINITY ||
+           (rlim_t)thread->stacks < as.rlim_cur / 8 / co_mapping_size();
+}
+
 static struct co *co_map(void)
 {
     size_t guard = sysconf(_SC_PAGESIZE);
@@ -105,6 +115,7 @@ static struct co *co_map(void)
     }
     struct co *co = (void *)(mapping + align_down(size - sizeof(*co), 64));
     co->mapping = mapping;
+    co_thread()->stacks++;
     shadow_init(&co->shadow, mapping + guard, CO_STACK_SIZE);
     co_context_init(&co->context, mapping + guard, (char *)co - (mapping + guard));
     return co;
@@ -116,6 +127,7 @@ static void co_unmap(struct co *co)
     co_enter(co);
     shadow_done(&co->shadow);
     munmap(co->mapping, co_mapping_size());
+    co_thread()->stacks--;
 }
 
 static void co_recycle(struct co *co)
@@ -140,10 +152,10 @@ static struct co *co_pooled(struct co_thread *thread)
     return co;
 }
 
-struct co *co_new(co_fn *fn, void *arg)
+static struct co *co_make(co_fn *fn, void *arg, bool beyond_limit)
 {
     struct co *co = co_pooled(co_thread());
-    if (!co) {
+    if (!co && (beyond_limit || co_may_map(co_thread()))) {
         co = co_map();
     }
     if (co) {
@@ -154,6 +166,16 @@ struct co *co_new(co_fn *fn, void *arg)
         co->loop = NULL;
     }
     return co;
+}
+
+struct co *co_new(co_fn *fn, void *arg)
+{
+    return co_make(fn, arg, false);
+}
+
+struct co *co_new_beyond_limit(co_fn *fn, void *arg)
+{
+    return co_make(fn, arg, true);
 }
 
 bool co_resume(struct co *co)

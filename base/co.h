@@ -12,8 +12,8 @@ struct co;
 typedef void co_fn(void *arg);
 
 /* A coroutine that will run fn(arg) at its first co_resume(), or NULL when no
- * stack can be had. It frees itself (its stack goes back to a per-thread pool)
- * when fn returns. */
+ * stack can be had (the stacks of a thread take at most an eighth of RLIMIT_AS). It frees itself
+ * (its stack goes back to a per-thread pool) when fn returns. */
 struct co *co_new(co_fn *fn, void *arg);
 
 /* Runs `co` until it yields or ends; true while it can be resumed again. Called

@@ -105,7 +105,7 @@ int64_t loop_now(struct loop *loop)
 
 static bool loop_start(struct loop *loop, co_fn *fn, void *arg)
 {
-    struct co *co = co_new(fn, arg);
+    struct co *co = loop->live ? co_new(fn, arg) : co_new_beyond_limit(fn, arg);
     if (!co) {
         return false;
     }

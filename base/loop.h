@@ -38,7 +38,9 @@ struct pool *loop_pool(struct loop *loop);
 /* Forces (false) or restores (true) use of io_uring; for tests and --aio=threads. */
 void loop_use_ring(struct loop *loop, bool use);
 
-/* Starts fn(arg) as a coroutine, now, until its first yield. */
+/* Starts fn(arg) as a coroutine, now, until its first yield. When there is no stack for it, it
+ * starts after another coroutine of the loop has ended; when there is none either, the program
+ * stops with a message. */
 void loop_spawn(struct loop *loop, co_fn *fn, void *arg);
 
 /* Makes `co` ready; it runs at its loop's next turn. Same thread only. */
@@ -53,7 +55,8 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
 /* Any thread: makes a blocked loop_turn() return. */
 void loop_kick(struct loop *loop);
 
-/* Handles what is ready; with `block`, first waits until something is. */
+/* Handles what is ready; with `block`, first waits until something is. A signal or a kick ends the
+ * wait early. */
 void loop_turn(struct loop *loop, bool block);
 
 /* The synchronous door: runs fn(arg) as a coroutine and the loop until fn has

@@ -20,11 +20,7 @@
 #define POOL_IDLE_NS INT64_C(10000000000)
 #define POOL_MIN_THREADS 4
 #define POOL_AS_PER_THREAD (INT64_C(128) << 20) /* malloc reserves 64 MiB a thread */
-#if defined(CO_ASAN) || defined(CO_TSAN)
-#define POOL_STACK_SIZE (2 << 20)
-#else
-#define POOL_STACK_SIZE (256 << 10)
-#endif
+#define POOL_STACK_SIZE (CO_CHECKED ? 2 << 20 : 256 << 10)
 
 struct job {
     struct job *next;

@@ -34,8 +34,8 @@ struct span span_skip(struct span span, size_t bytes)
 
 void *span_flat(struct span span, size_t len)
 {
-    size_t size;
-    void *piece = span_next(&span, len, &size);
+    size_t size = 0;
+    void *piece = len ? span_next(&span, len, &size) : (void *)span.iov;
     return size == len ? piece : NULL;
 }
 

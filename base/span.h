@@ -29,7 +29,8 @@ static inline struct span span_of(struct iovec *slot, void *buf, size_t len)
 /* The span `bytes` further on. */
 struct span span_skip(struct span span, size_t bytes);
 
-/* The address of the next `len` bytes when they are contiguous, else NULL. */
+/* The address of the next `len` bytes when they are contiguous, else NULL. For no bytes, some
+ * address that is not NULL. */
 void *span_flat(struct span span, size_t len);
 
 /* Copies `len` bytes from the span to `buf`, or from `buf` into the span. */

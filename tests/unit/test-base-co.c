@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/co-shadow.h"
+
 static void count_to_three(void *arg)
 {
     for (int *n = arg; *n < 3; ++*n) {
@@ -129,19 +131,10 @@ static void spawn_many(int count)
     }
 }
 
-static bool sanitizer_skips(void)
-{
-    const char *sanitizers = g_getenv("CAIRN_SANITIZERS") ?: "no";
-    bool skips = !g_str_equal(sanitizers, "no");
-    if (skips) {
-        g_test_skip("a sanitizer uses address space of its own");
-    }
-    return skips;
-}
-
 static void test_pool_is_small(void)
 {
-    if (sanitizer_skips()) {
+    if (CO_CHECKED) {
+        g_test_skip("a sanitizer needs the address space");
         return;
     }
     spawn_many(10);
@@ -154,7 +147,8 @@ static void test_pool_is_small(void)
 
 static void test_no_memory(void)
 {
-    if (sanitizer_skips()) {
+    if (CO_CHECKED) {
+        g_test_skip("a sanitizer needs the address space");
         return;
     }
     if (!g_test_subprocess()) {
