@@ -42,6 +42,7 @@ enum driver_flags {
     DRIVER_ANY_LOOP = 1 << 3, /* keeps no state between requests: callable from every loop */
     DRIVER_BACKING = 1 << 4,  /* may have a backing child */
     DRIVER_FUA = 1 << 5,      /* co_write and co_zero honour or hand down REQ_FUA */
+    DRIVER_PLAIN = 1 << 6,    /* a format without metadata: others may write the file too */
 };
 
 /* Arguments of co_create. */
@@ -177,5 +178,13 @@ char *name_resolve(const char *base, const char *name);
 /* Reads or writes one buffer of a child; for metadata. */
 int node_co_pread(struct blk_node *node, int64_t offset, int64_t length, void *buf);
 int node_co_pwrite(struct blk_node *node, int64_t offset, int64_t length, const void *buf);
+
+/* The drivers that come with libblock. */
+extern const struct blk_driver file_driver;
+extern const struct blk_driver host_device_driver;
+extern const struct blk_driver mem_driver;
+extern const struct blk_driver null_co_driver;
+extern const struct blk_driver null_aio_driver;
+extern const struct blk_driver blklog_driver;
 
 #endif

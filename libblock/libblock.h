@@ -15,7 +15,7 @@
 #include <glib.h>
 #include <jansson.h>
 #include <stdbool.h>
-#include <stdint.h>
+#include <inttypes.h>
 
 #include "base/base.h"
 #include "codec/codec.h"
@@ -54,9 +54,8 @@ enum node_flags {
     NODE_REPAIR = 1 << 6,       /* opened by check: open although marked dirty or corrupt */
     NODE_NO_IO = 1 << 7,        /* metadata only (info): formats do not read or lock data */
     NODE_NO_LOCK = 1 << 8,      /* take no file locks (private temporary outputs) */
-    NODE_SERVER =
-        1
-        << 9, /* one slow request must not stall others: buffered writes leave the loop's thread */
+    NODE_SERVER = 1 << 9,       /* one slow request must not stall others */
+    NODE_UNSHARED = 1 << 10,    /* set by libblock below formats: nobody else may write or resize */
 };
 
 /* Cache mode words of qemu-img -t/-T ("none", "writeback", "writethrough", "directsync", "unsafe")
@@ -118,6 +117,7 @@ struct blk_info {
     json_t *specific;  /* {"type": DRIVER, "data": {...}} or NULL */
 };
 bool node_info(struct blk_node *node, struct blk_info *ret_info, GError **error);
+bool node_co_info(struct blk_node *node, struct blk_info *ret_info, GError **error);
 void node_info_clear(struct blk_info *info);
 
 /* ---- requests ---- */
@@ -232,10 +232,15 @@ int leaf_co_zero(struct blk_node *leaf, int64_t offset, int64_t length, uint32_t
 bool image_create(struct blk_graph *graph, const char *name, const char *driver, int64_t size,
                   json_t *options, uint32_t flags, json_t **ret_options, GError **error);
 
+bool image_co_create(struct blk_graph *graph, const char *name, const char *driver, int64_t size,
+                     json_t *options, uint32_t flags, json_t **ret_options, GError **error);
+
 /* Makes an open, writable node into an empty image of `size` bytes: the second half of
  * image_create(). */
 bool image_create_over(struct blk_node *file, const char *driver, int64_t size, json_t *options,
                        GError **error);
+bool image_co_create_over(struct blk_node *file, const char *driver, int64_t size, json_t *options,
+                          GError **error);
 
 /* The create options of a driver (NULL: it cannot create), for `-o help`. */
 const struct field *driver_create_options(const struct blk_driver *driver);

@@ -1,0 +1,10 @@
+/*
+ * Every block driver of the suite, one a line, formats in the order in which
+ * they are probed: DRIVER(symbol).
+ */
+DRIVER(raw_driver)
+DRIVER(file_driver)
+DRIVER(host_device_driver)
+DRIVER(null_co_driver)
+DRIVER(null_aio_driver)
+DRIVER(mem_driver)

@@ -1,0 +1,86 @@
+/*
+ * What a node is called: the name that opens it again when typed. That is the
+ * plain file name where file name and format say everything, and a "json:" name
+ * where options matter.
+ */
+#include "libblock/node.h"
+
+#include <string.h>
+
+/* Options that change how an image is opened, but not what it contains. */
+static bool is_weak(const char *key)
+{
+    static const char *const weak[] = {"locking", "aio", NULL};
+    return g_strv_contains(weak, key);
+}
+
+static json_t *full_spec(const struct blk_node *node)
+{
+    json_t *spec = json_object();
+    json_object_set_new(spec, "driver", json_string(node->driver->name));
+    const char *key;
+    json_t *value;
+    json_object_foreach(node->spec, key, value)
+    {
+        if (!is_weak(key)) {
+            json_object_set(spec, key, value);
+        }
+    }
+    if (node->file) {
+        json_object_set_new(spec, "file", full_spec(node->file));
+    }
+    return spec;
+}
+
+/* True when the node has no options that matter but, for protocols, its name. */
+static bool has_plain_spec(const struct blk_node *node)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(node->spec, key, value)
+    {
+        if (!is_weak(key) && (node->file || strcmp(key, "filename"))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *own_name(const struct blk_node *node)
+{
+    return json_string_value(json_object_get(node->spec, "filename"));
+}
+
+const char *node_base_name(const struct blk_node *node)
+{
+    while (node->file) {
+        node = node->file;
+    }
+    return own_name(node);
+}
+
+static const char *plain_name(const struct blk_node *node)
+{
+    if (!has_plain_spec(node) || (node->driver->flags & DRIVER_FILTER)) {
+        return NULL;
+    }
+    return node->file ? plain_name(node->file) : own_name(node);
+}
+
+const char *node_filename(const struct blk_node *node)
+{
+    struct blk_node *cache = (struct blk_node *)node;
+    if (!node->filename) {
+        const char *plain = plain_name(node);
+        if (plain) {
+            cache->filename = g_strdup(plain);
+        } else {
+            json_t *spec = full_spec(node);
+            char *text = json_dumps(spec, JSON_COMPACT);
+            cache->filename = g_strconcat("json:", text, NULL);
+            free(text);
+            json_decref(spec);
+        }
+    }
+    return node->filename;
+}

@@ -1,0 +1,74 @@
+/*
+ * A graph: a loop, the drivers that its nodes may use, and how far it trusts
+ * names found inside images. It does not list its nodes; they belong to whom
+ * opened them.
+ */
+#include "libblock/graph.h"
+
+#include <string.h>
+
+struct blk_graph *graph_new(struct loop *loop, const struct blk_driver *const *drivers)
+{
+    struct blk_graph *graph = g_new0(struct blk_graph, 1);
+    graph->loop = loop;
+    graph->drivers = drivers;
+    return graph;
+}
+
+void graph_free(struct blk_graph *graph)
+{
+    if (graph) {
+        g_assert(graph->nodes == 0);
+        g_free(graph);
+    }
+}
+
+struct loop *graph_loop(struct blk_graph *graph)
+{
+    return graph->loop;
+}
+
+void graph_set_trust(struct blk_graph *graph, enum graph_trust trust)
+{
+    graph->trust = trust;
+}
+
+enum graph_trust graph_trust(const struct blk_graph *graph)
+{
+    return graph->trust;
+}
+
+const struct blk_driver *const *graph_drivers(struct blk_graph *graph)
+{
+    return graph->drivers;
+}
+
+const struct blk_driver *graph_find_driver(struct blk_graph *graph, const char *name)
+{
+    for (const struct blk_driver *const *d = graph->drivers; *d; d++) {
+        if (!strcmp((*d)->name, name)) {
+            return *d;
+        }
+    }
+    return NULL;
+}
+
+const struct field *driver_create_options(const struct blk_driver *driver)
+{
+    return driver->co_create ? driver->create_options : NULL;
+}
+
+const char *driver_name(const struct blk_driver *driver)
+{
+    return driver->name;
+}
+
+const char *driver_description(const struct blk_driver *driver)
+{
+    return driver->description;
+}
+
+bool driver_is_format(const struct blk_driver *driver)
+{
+    return driver->flags & DRIVER_FORMAT;
+}

@@ -1,0 +1,33 @@
+/*
+ * What is known about a node without reading its data.
+ */
+#include "libblock/driver.h"
+
+bool node_co_info(struct blk_node *node, struct blk_info *ret_info, GError **error)
+{
+    struct blk_info info = {.virtual_size = node_size(node), .actual_size = -1};
+    if (node->file) {
+        struct blk_info below;
+        if (!node_co_info(node->file, &below, error)) {
+            return false;
+        }
+        info.actual_size = below.actual_size;
+        node_info_clear(&below);
+    }
+    if (node->driver->info && !node->driver->info(node, &info, error)) {
+        node_info_clear(&info);
+        return false;
+    }
+    *ret_info = info;
+    return true;
+}
+
+void node_info_clear(struct blk_info *info)
+{
+    g_free(info->backing_filename);
+    g_free(info->full_backing_filename);
+    g_free(info->backing_format);
+    json_decref(info->snapshots);
+    json_decref(info->specific);
+    *info = (struct blk_info){0};
+}

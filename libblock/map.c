@@ -1,0 +1,182 @@
+/*
+ * Mapping: where the bytes of a node come from.
+ *
+ * A driver maps its own layer only. This file walks on from there: ranges that
+ * a layer leaves to its backing file are mapped in that one (MAP_CHAIN), child
+ * nodes that hold data are mapped down to nodes that every loop may read
+ * (MAP_LEAF), and those are asked for their holes (MAP_HOLES). Each step maps
+ * one extent of the layer above and appends to the caller's list, so a walk
+ * needs no more memory than one batch of extents a layer.
+ */
+#include "libblock/driver.h"
+
+#include <errno.h>
+
+/* Extents that one driver call may answer with before they are followed. */
+enum { MAP_BATCH = 256 };
+
+struct walk {
+    uint32_t flags; /* enum map_flags */
+    struct extent_list *list;
+    bool full;
+};
+
+static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
+                        int64_t shift, int depth);
+
+static int walk_add(struct walk *walk, const struct blk_extent *extent)
+{
+    if (extents_add(walk->list, extent)) {
+        return 0;
+    }
+    walk->full = walk->list->limit && walk->list->count >= walk->list->limit;
+    return walk->full ? 0 : -ENOMEM;
+}
+
+static bool is_bottom(const struct blk_node *node)
+{
+    return !node->file && (node->driver->flags & DRIVER_ANY_LOOP);
+}
+
+/* Maps what `leaf` holds for an extent of data: holes there are zeroes here. */
+static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent, struct blk_node *leaf)
+{
+    struct extent_list below = {.limit = MAP_BATCH};
+    int64_t end = extent->offset + extent->length;
+    int64_t pos = extent->offset;
+    int ret = 0;
+    while (pos < end && !walk->full && !ret) {
+        extents_clear(&below);
+        int64_t at = extent->leaf_offset + (pos - extent->offset);
+        ret = node_co_map(leaf, at, end - pos, walk->flags, &below);
+        int64_t before = pos;
+        for (int i = 0; i < below.count && !walk->full && !ret; i++) {
+            struct blk_extent e = below.items[i];
+            e.offset = pos;
+            e.depth = extent->depth;
+            e.flags |= extent->flags & EXTENT_ALLOCATED;
+            ret = walk_add(walk, &e);
+            pos += e.length;
+        }
+        if (!ret && pos == before) {
+            struct blk_extent beyond = {.offset = pos,
+                                        .length = end - pos,
+                                        .flags = EXTENT_ZERO | EXTENT_ALLOCATED,
+                                        .depth = extent->depth};
+            ret = walk_add(walk, &beyond);
+            pos = end;
+        }
+    }
+    extents_done(&below);
+    return ret;
+}
+
+/* A packed cluster only has its place translated: its bytes lie together in the leaf. */
+static int walk_co_packed(struct walk *walk, struct blk_extent *extent)
+{
+    struct extent_list below = {.limit = 1};
+    int64_t room = node_size(extent->leaf) - extent->leaf_offset;
+    extent->packed_length = max_i64(0, min_i64(extent->packed_length, room));
+    int ret = 0;
+    if (!is_bottom(extent->leaf)) {
+        ret =
+            node_co_map(extent->leaf, extent->leaf_offset, extent->packed_length, MAP_LEAF, &below);
+        bool whole = below.count == 1 && below.items[0].length == extent->packed_length &&
+                     (below.items[0].flags & EXTENT_OFFSET);
+        if (!ret && whole) {
+            extent->leaf = below.items[0].leaf;
+            extent->leaf_offset = below.items[0].leaf_offset;
+        }
+    }
+    extents_done(&below);
+    return ret ? ret : walk_add(walk, extent);
+}
+
+/* One extent of `node`'s own layer, in that node's offsets but for `shift`. */
+static int walk_co_extent(struct walk *walk, struct blk_node *node, struct blk_extent extent,
+                          int64_t shift)
+{
+    int64_t own_offset = extent.offset;
+    extent.offset += shift;
+    if (!(extent.flags & (EXTENT_ALLOCATED | EXTENT_ZERO | EXTENT_DATA))) {
+        if (node->backing && (walk->flags & MAP_CHAIN)) {
+            return walk_co_node(walk, node->backing, own_offset, extent.length, shift,
+                                extent.depth + 1);
+        }
+        extent.flags |= node->backing ? 0 : EXTENT_ZERO;
+        return walk_add(walk, &extent);
+    }
+    bool follow =
+        (extent.flags & EXTENT_DATA) && (extent.flags & EXTENT_OFFSET) && extent.leaf != node;
+    if (!follow || !(walk->flags & (MAP_LEAF | MAP_HOLES))) {
+        return walk_add(walk, &extent);
+    }
+    if (extent.flags & EXTENT_COMPRESSED) {
+        return walk->flags & MAP_LEAF ? walk_co_packed(walk, &extent) : walk_add(walk, &extent);
+    }
+    if (is_bottom(extent.leaf) && !(walk->flags & MAP_HOLES)) {
+        return walk_add(walk, &extent);
+    }
+    return walk_co_leaf(walk, &extent, extent.leaf);
+}
+
+static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,
+                         struct extent_list *list)
+{
+    const struct blk_driver *driver = node->driver;
+    bool filter = node->file && (driver->flags & DRIVER_FILTER);
+    bool protocol_whole = (driver->flags & DRIVER_PROTOCOL) && !(flags & MAP_HOLES);
+    if (driver->co_map && !protocol_whole) {
+        return driver->co_map(node, offset, length, flags, list);
+    }
+    struct blk_extent all = {.offset = offset,
+                             .length = length,
+                             .flags = EXTENT_DATA | EXTENT_ALLOCATED | EXTENT_OFFSET,
+                             .leaf = filter ? node->file : node,
+                             .leaf_offset = offset};
+    extents_add(list, &all);
+    return 0;
+}
+
+/* Maps a range of a layer, `depth` layers below the asked node, whose offset there is `shift`
+ * further on. */
+static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
+                        int64_t shift, int depth)
+{
+    int64_t end = offset + length;
+    int64_t inside = min_i64(end, max_i64(offset, node_size(node)));
+    struct extent_list batch = {.limit = MAP_BATCH};
+    int ret = 0;
+    while (offset < inside && !walk->full && !ret) {
+        extents_clear(&batch);
+        ret = driver_co_map(node, offset, inside - offset, walk->flags, &batch);
+        ret = !ret && !batch.count ? -EIO : ret;
+        for (int i = 0; i < batch.count && !walk->full && !ret; i++) {
+            struct blk_extent e = batch.items[i];
+            e.depth = depth;
+            e.length = min_i64(e.length, inside - e.offset);
+            ret = e.offset == offset && e.length > 0 ? walk_co_extent(walk, node, e, shift) : -EIO;
+            offset += e.length;
+        }
+    }
+    extents_done(&batch);
+    if (!ret && !walk->full && inside < end) {
+        struct blk_extent beyond = {.offset = inside + shift,
+                                    .length = end - inside,
+                                    .flags = EXTENT_ZERO | EXTENT_ALLOCATED,
+                                    .depth = depth};
+        ret = walk_add(walk, &beyond);
+    }
+    return ret;
+}
+
+int node_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,
+                struct extent_list *list)
+{
+    if (offset < 0 || length < 0) {
+        return -EINVAL;
+    }
+    length = max_i64(0, min_i64(length, node_size(node) - offset));
+    struct walk walk = {flags, list, false};
+    return length ? walk_co_node(&walk, node, offset, length, 0, 0) : 0;
+}

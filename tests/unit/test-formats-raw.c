@@ -1,0 +1,173 @@
+/*
+ * raw over files: creating, odd sizes, slices, maps, probing.
+ */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "formats/formats.h"
+#include "libblock/libblock.h"
+
+struct bench {
+    struct loop *loop;
+    struct blk_graph *graph;
+    char *dir, *path;
+};
+
+static void bench_init(struct bench *b, gconstpointer data)
+{
+    GError *error = NULL;
+    b->loop = loop_new(NULL);
+    b->graph = graph_new(b->loop, formats_drivers);
+    b->dir = g_dir_make_tmp("raw-XXXXXX", &error);
+    g_assert_no_error(error);
+    b->path = g_build_filename(b->dir, "a.img", NULL);
+}
+
+static void bench_done(struct bench *b, gconstpointer data)
+{
+    graph_free(b->graph);
+    loop_free(b->loop);
+    g_unlink(b->path);
+    g_assert_cmpint(g_rmdir(b->dir), ==, 0);
+    g_free(b->path);
+    g_free(b->dir);
+}
+
+static void create(struct bench *b, int64_t size, const char *preallocation)
+{
+    GError *error = NULL;
+    json_t *options = json_pack("{s:s}", "preallocation", preallocation);
+    image_create(b->graph, b->path, "raw", size, options, 0, NULL, &error);
+    g_assert_no_error(error);
+    json_decref(options);
+}
+
+static struct blk_node *open_raw(struct bench *b, const char *json, uint32_t flags)
+{
+    GError *error = NULL;
+    json_t *options = json ? json_parse_text(json, "test", NULL) : NULL;
+    struct blk_node *node = node_open(b->graph, b->path, "raw", options, flags, &error);
+    g_assert_no_error(error);
+    json_decref(options);
+    return node;
+}
+
+static void test_create(struct bench *b, gconstpointer data)
+{
+    struct stat st;
+    create(b, 1000001, "off");
+    g_assert_cmpint(stat(b->path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 1000001);
+    g_assert_cmpint(st.st_blocks, ==, 0);
+    create(b, 1000001, "full");
+    g_assert_cmpint(stat(b->path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 1000001);
+    g_assert_cmpint(st.st_blocks * 512, >=, 1000001);
+    create(b, 65536, "falloc");
+    g_assert_cmpint(stat(b->path, &st), ==, 0);
+    g_assert_cmpint(st.st_blocks * 512, >=, 65536);
+}
+
+static void test_create_refuses(struct bench *b, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *options = json_pack("{s:s}", "cluster_size", "64k");
+    g_assert_false(image_create(b->graph, b->path, "raw", 512, options, 0, NULL, &error));
+    g_assert_nonnull(strstr(error->message, "cluster_size"));
+    g_assert_false(g_file_test(b->path, G_FILE_TEST_EXISTS));
+    json_decref(options);
+    g_clear_error(&error);
+    g_assert_false(image_create(b->graph, b->path, "raw", -1, NULL, 0, NULL, &error));
+    g_assert_nonnull(strstr(error->message, "size"));
+    g_clear_error(&error);
+    g_assert_false(image_create(b->graph, b->path, "nope", 1, NULL, 0, NULL, &error));
+    g_assert_nonnull(strstr(error->message, "nope"));
+}
+
+static void test_odd_size(struct bench *b, gconstpointer data)
+{
+    char buf[8] = {0};
+    create(b, 1000001, "off");
+    struct blk_node *node = open_raw(b, NULL, NODE_RDWR);
+    g_assert_cmpint(node_size(node), ==, 1000001);
+    g_assert_cmpint(node_write(node, 999999, 2, "ab", 0), ==, 0);
+    g_assert_cmpint(node_write(node, 999999, 3, "abc", 0), ==, -EIO);
+    g_assert_cmpint(node_read(node, 999998, 3, buf), ==, 0);
+    g_assert_cmpmem(buf, 3, "\0ab", 3);
+    g_assert_true(node_close(node, NULL));
+    struct stat st;
+    g_assert_cmpint(stat(b->path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 1000001);
+}
+
+static void test_slice(struct bench *b, gconstpointer data)
+{
+    char buf[8] = {0};
+    create(b, 4096, "off");
+    struct blk_node *node = open_raw(b, "{'offset': '1000', 'size': '100'}", NODE_RDWR);
+    g_assert_cmpint(node_size(node), ==, 100);
+    g_assert_cmpint(node_write(node, 0, 3, "abc", 0), ==, 0);
+    g_assert_cmpint(node_write(node, 100, 1, "x", 0), ==, -EIO);
+    g_assert_true(g_str_has_prefix(node_filename(node), "json:{"));
+    g_assert_true(node_close(node, NULL));
+    node = open_raw(b, NULL, 0);
+    g_assert_cmpstr(node_filename(node), ==, b->path);
+    g_assert_cmpint(node_read(node, 1000, 3, buf), ==, 0);
+    g_assert_cmpmem(buf, 3, "abc", 3);
+    g_assert_true(node_close(node, NULL));
+    g_autoptr(GError) error = NULL;
+    json_t *options = json_pack("{s:s, s:s}", "offset", "4000", "size", "97");
+    g_assert_null(node_open(b->graph, b->path, "raw", options, 0, &error));
+    g_assert_nonnull(strstr(error->message, "past the end"));
+    json_decref(options);
+}
+
+static void test_map(struct bench *b, gconstpointer unused)
+{
+    struct extent_list list = {0};
+    create(b, 1 << 20, "off");
+    struct blk_node *node = open_raw(b, "{'offset': '4096'}", NODE_RDWR);
+    static const char data_page[4096] = "x";
+    g_assert_cmpint(node_write(node, 61440, 4096, data_page, 0), ==, 0);
+    g_assert_cmpint(node_map(node, 0, INT64_MAX, MAP_LEAF | MAP_HOLES, &list), ==, 0);
+    g_assert_cmpint(list.count, ==, 3);
+    g_assert_cmpint(list.items[1].offset, ==, 61440);
+    g_assert_cmpint(list.items[1].leaf_offset, ==, 65536);
+    g_assert_true(list.items[1].flags & EXTENT_DATA);
+    g_assert_true(list.items[1].leaf == node_file(node));
+    g_assert_true(list.items[2].flags & EXTENT_ZERO);
+    extents_clear(&list);
+    g_assert_cmpint(node_map(node, 0, INT64_MAX, MAP_LEAF, &list), ==, 0);
+    g_assert_cmpint(list.count, ==, 1);
+    extents_done(&list);
+    g_assert_true(node_close(node, NULL));
+}
+
+/* A guessed raw image must not become another format by what its guest writes. */
+static void test_probed_guard(struct bench *b, gconstpointer data)
+{
+    create(b, 65536, "off");
+    struct blk_node *node = node_open(b->graph, b->path, NULL, NULL, NODE_RDWR, NULL);
+    g_assert_nonnull(node);
+    g_assert_true(node_was_probed(node));
+    g_assert_cmpstr(node_driver_name(node), ==, "raw");
+    g_assert_cmpint(node_write(node, 0, 4, "abcd", 0), ==, 0);
+    g_assert_true(node_close(node, NULL));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, fn) g_test_add(name, struct bench, NULL, bench_init, fn, bench_done)
+    ADD("/raw/create", test_create);
+    ADD("/raw/create-refuses", test_create_refuses);
+    ADD("/raw/odd-size", test_odd_size);
+    ADD("/raw/slice", test_slice);
+    ADD("/raw/map", test_map);
+    ADD("/raw/probed-guard", test_probed_guard);
+#undef ADD
+    return g_test_run();
+}
