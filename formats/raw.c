@@ -134,6 +134,67 @@ static bool raw_co_create(const struct blk_create *create, GError **error)
     return node_co_resize(file, create->size, preallocation_words[o->preallocation], error);
 }
 
+/* ---- filling an image: every byte has its place already ---- */
+
+enum { HOLE_SIZE = 4096 };
+
+struct plan {
+    struct blk_node *leaf;
+    int64_t offset; /* of the image in the leaf */
+    bool fresh;
+};
+
+/* A device that was "created" still holds what it held before, so only a file is fresh. */
+static int raw_co_begin(struct blk_node *node, bool fresh, struct plan **ret_plan)
+{
+    const struct raw_state *s = node->state;
+    if (!node_is_leaf(node->file) || !is_aligned(s->offset, node->file->limits.zero_align)) {
+        return -ENOTSUP;
+    }
+    struct plan *plan = g_new0(struct plan, 1);
+    *plan = (struct plan){node->file, s->offset, fresh && node->file->growable};
+    *ret_plan = plan;
+    return 0;
+}
+
+static void raw_describe(struct plan *plan, struct plan_facts *ret_facts)
+{
+    *ret_facts = (struct plan_facts){
+        .cluster_size = max_i64(HOLE_SIZE, plan->leaf->limits.request_align),
+        .leaf = plan->leaf,
+        .zero_from = plan->fresh ? plan->offset : INT64_MAX,
+    };
+}
+
+static int64_t raw_co_place(struct plan *plan, int64_t offset, int64_t length,
+                            int64_t *ret_leaf_offset)
+{
+    *ret_leaf_offset = plan->offset + offset;
+    return length;
+}
+
+static int raw_co_plan_zero(struct plan *plan, int64_t offset, int64_t length, uint32_t flags)
+{
+    if (!plan->fresh) {
+        return leaf_co_zero(plan->leaf, plan->offset + offset, length, flags | REQ_NO_FALLBACK);
+    }
+    return flags & REQ_MAY_UNMAP ? 0 : -ENOTSUP;
+}
+
+static int raw_co_finish(struct plan *plan, bool commit)
+{
+    g_free(plan);
+    return 0;
+}
+
+static const struct plan_ops raw_plan = {
+    .co_begin = raw_co_begin,
+    .describe = raw_describe,
+    .co_place = raw_co_place,
+    .co_zero = raw_co_plan_zero,
+    .co_finish = raw_co_finish,
+};
+
 const struct blk_driver raw_driver = {
     .name = "raw",
     .description = "the bytes of a file as they are",
@@ -152,4 +213,5 @@ const struct blk_driver raw_driver = {
     .co_map = raw_co_map,
     .co_resize = raw_co_resize,
     .co_create = raw_co_create,
+    .plan = &raw_plan,
 };
