@@ -149,7 +149,8 @@ static bool options_co_parse(struct creation *c, json_t **ret_options, GError **
 static bool image_co_fill(struct creation *c, GError **error)
 {
     uint32_t keep = NODE_NO_FLUSH | NODE_DIRECT | NODE_NO_LOCK | NODE_SERVER;
-    uint32_t flags = NODE_RDWR | NODE_UNSHARED | (c->flags & keep);
+    uint32_t flags =
+        NODE_RDWR | (c->flags & keep) | (c->driver->flags & DRIVER_PLAIN ? 0 : NODE_UNSHARED);
     struct blk_node *file = node_co_open(c->graph, c->rest, c->protocol->name, NULL, flags, error);
     if (!file) {
         return false;

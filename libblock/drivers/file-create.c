@@ -82,11 +82,24 @@ bool file_set_size(int fd, const char *filename, int64_t old_size, int64_t size,
                                    filename, size);
 }
 
+/* Whoever changes the size says so, even where the node itself was opened without that right. */
+static bool lock_size(struct blk_node *node, GError **error)
+{
+    struct file_state *s = node->state;
+    const struct file_options *o = node->options;
+    struct file_lock wanted = s->lock;
+    wanted.uses |= FILE_LOCK_RESIZE;
+    return o->locking == FILE_LOCKING_OFF || (node->flags & NODE_NO_LOCK) ||
+           file_lock_set(s->fd, o->filename, &s->lock, wanted, o->locking == FILE_LOCKING_ON,
+                         error);
+}
+
 bool file_co_resize(struct blk_node *node, int64_t size, const char *preallocation, GError **error)
 {
     const struct file_state *s = node->state;
     const struct file_options *o = node->options;
-    if (!file_set_size(s->fd, o->filename, node_size(node), size, preallocation, error)) {
+    if (!lock_size(node, error) ||
+        !file_set_size(s->fd, o->filename, node_size(node), size, preallocation, error)) {
         return false;
     }
     __atomic_store_n(&node->size, size, __ATOMIC_RELAXED);
