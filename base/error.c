@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
+#undef error_set
+#undef error_set_errno
+
 GQuark cairn_error_quark(void)
 {
     return g_quark_from_static_string("cairn-error");

@@ -21,6 +21,11 @@ bool error_set(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3
 /* As error_set(), and appends ": " and the text of `err`. Always false. */
 bool error_set_errno(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
+#ifdef __clang_analyzer__ /* it cannot know that these always return false */
+#define error_set(...) (error_set(__VA_ARGS__), false)
+#define error_set_errno(...) (error_set_errno(__VA_ARGS__), false)
+#endif
+
 /* The positive errno an error stands for; EIO for errors of other domains and for NULL. */
 int error_errno(const GError *error);
 
