@@ -102,19 +102,20 @@ static void print_bash(const char *program, const struct cli_command *const *com
 
 static void zsh_option(const struct cli_option *option, GString *out)
 {
+    const char *equals = option->bare ? "=-" : option->metavar ? "=" : "";
     g_string_append(out, "            ");
     if (option->letters) {
         g_string_append_printf(out, "'*'{-%c,--%s%s}", option->letters[0], option->field.name,
-                               option->metavar ? "=" : "");
+                               equals);
     } else {
-        g_string_append_printf(out, "'*--%s%s'", option->field.name, option->metavar ? "=" : "");
+        g_string_append_printf(out, "'*--%s%s'", option->field.name, equals);
     }
     g_string_append(out, "'[");
     append_escaped(out, option->field.help, "[]:\\");
     g_string_append(out, "]");
     if (is_word_list(option)) {
         g_autofree char *words = g_strjoinv(" ", (char **)option->field.names);
-        g_string_append_printf(out, ":word:(%s)", words);
+        g_string_append_printf(out, "%s:word:(%s)", option->bare ? ":" : "", words);
     } else if (option->metavar) {
         g_string_append_printf(out, ":%s:_files", option->metavar);
     }
@@ -162,7 +163,7 @@ static void fish_option(const char *program, const char *command, const struct c
     g_string_append_printf(out, " -l %s", option->field.name);
     if (is_word_list(option)) {
         g_autofree char *words = g_strjoinv(" ", (char **)option->field.names);
-        g_string_append_printf(out, " -x -a '%s'", words);
+        g_string_append_printf(out, " %s -a '%s'", option->bare ? "-f" : "-x", words);
     } else if (option->metavar) {
         g_string_append(out, " -r");
     }

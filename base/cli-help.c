@@ -8,7 +8,7 @@
 #include "base/cli-text.h"
 
 #define LINE_COLUMNS 79
-#define HELP_COLUMN 27
+#define HELP_COLUMN 29
 
 char *cli_option_metavar(const struct cli_option *option)
 {
@@ -21,7 +21,7 @@ char *cli_option_metavar(const struct cli_option *option)
 
 char *cli_option_short(const struct cli_option *option)
 {
-    g_autofree char *metavar = cli_option_metavar(option);
+    g_autofree char *metavar = option->bare ? NULL : cli_option_metavar(option);
     const char *space = metavar ? " " : "", *value = metavar ? metavar : "";
     return option->letters ? g_strdup_printf("-%c%s%s", option->letters[0], space, value)
                            : g_strdup_printf("--%s%s%s", option->field.name, space, value);
@@ -87,8 +87,11 @@ static void print_option(const struct cli_option *option, GString *out)
     } else {
         g_string_append(out, "      ");
     }
-    g_string_append_printf(out, "--%s%s%s", option->field.name, metavar ? " " : "",
-                           metavar ? metavar : "");
+    g_string_append_printf(out,
+                           option->bare ? "--%s[=%s]"
+                           : metavar    ? "--%s %s"
+                                        : "--%s",
+                           option->field.name, metavar);
     const char *dflt = metavar ? option->field.dflt : NULL;
     g_autofree char *help =
         g_strdup_printf("%s%s%s%s", option->field.help, dflt ? " (default: " : "", dflt ? dflt : "",
@@ -114,7 +117,7 @@ void cli_print_help(const char *program, const struct cli_command *command, GStr
             print_option(o, out);
         }
     }
-    g_string_append(out, "  -h, --help               show this help\n");
+    g_string_append(out, "  -h, --help                 show this help\n");
     if (command->examples) {
         g_string_append(out, "\nExamples:\n");
     }

@@ -33,8 +33,12 @@ static void print_option_words(const struct cli_option *option, bool with_letter
         g_string_append(out, " Fl ");
         mdoc_append_word(out, name);
     }
+    if (metavar && option->bare && !with_name) {
+        g_string_append_c(out, '\n');
+        return;
+    }
     if (metavar) {
-        g_string_append(out, " Ar ");
+        g_string_append(out, option->bare ? " Ns Op = Ns Ar " : " Ar ");
         mdoc_append_word(out, metavar);
     }
     g_string_append_c(out, '\n');

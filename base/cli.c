@@ -119,6 +119,9 @@ static bool parse_long(struct parser *parser, const char *text, GError **error)
                                  spelled, value)
                      : set_option(parser, option, spelled, "on", error);
     }
+    if (!value && option->bare) {
+        return set_option(parser, option, spelled, option->bare, error);
+    }
     value = take_value(parser, spelled, value, error);
     return value && set_option(parser, option, spelled, value, error);
 }
@@ -133,6 +136,10 @@ static bool parse_letters(struct parser *parser, const char *text, GError **erro
             parser->wants_help = true;
         } else if (!option) {
             return error_set(error, EINVAL, "unknown option '%s'", spelled);
+        } else if (option->metavar && option->bare) {
+            if (!set_option(parser, option, spelled, option->bare, error)) {
+                return false;
+            }
         } else if (option->metavar) {
             const char *value = take_value(parser, spelled, text[1] ? text + 1 : NULL, error);
             return value && set_option(parser, option, spelled, value, error);

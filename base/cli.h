@@ -16,6 +16,8 @@ struct cli_option {
     const char *metavar; /* name of the argument in help; NULL: a flag (bool member) */
     struct field field;  /* field.name is the long spelling, without dashes; without help the row is
                             another spelling: accepted, and not shown */
+    const char
+        *bare; /* the value when none is given: it is optional then, as in --name=value only */
 };
 
 struct cli_example {

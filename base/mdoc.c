@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define LINE_COLUMNS 72 /* escapes make lines a little longer */
+
 /* Appends one character so that it prints as itself. */
 static void append_char(GString *out, char c)
 {
@@ -48,13 +50,32 @@ void mdoc_append_word(GString *out, const char *text)
     g_string_append_c(out, '"');
 }
 
+/* Appends the words of text[0..len) in lines of at most LINE_COLUMNS. */
+static void append_filled(GString *out, const char *text, size_t len)
+{
+    while (len > LINE_COLUMNS) {
+        size_t cut = LINE_COLUMNS;
+        while (cut && text[cut] != ' ') {
+            cut--;
+        }
+        if (!cut) {
+            break;
+        }
+        append_plain(out, text, cut);
+        g_string_append_c(out, '\n');
+        text += cut + 1;
+        len -= cut + 1;
+    }
+    append_plain(out, text, len);
+    g_string_append_c(out, '\n');
+}
+
 void mdoc_append_text(GString *out, const char *text)
 {
     while (*text) {
         const char *stop = strstr(text, ". ");
         size_t len = stop ? (size_t)(stop - text) + 1 : strlen(text);
-        append_plain(out, text, len);
-        g_string_append_c(out, '\n');
+        append_filled(out, text, len);
         text += len + (stop != NULL);
     }
 }

@@ -10,22 +10,23 @@ struct args {
     char *format, *backing;
     GPtrArray *options;
     int64_t sparse;
-    int output;
+    int output, color;
 };
 
 static const char *const output_names[] = {"human", "json", NULL};
 
 static const struct cli_option options[] = {
-    {"f", "FMT", FIELD(struct args, format, "format", "raw", "format of the image")},
-    {"bB", "FILE", FIELD(struct args, backing, "backing", NULL, "backing file")},
-    {NULL, "FILE", FIELD(struct args, backing, "old-backing", NULL, NULL)},
-    {"o", "OPTIONS", FIELD(struct args, options, "options", NULL, "options of the format")},
-    {"S", "SIZE",
-     FIELD_SIZE(struct args, sparse, "sparse-size", "4k", "zeroes that become a hole")},
+    {"f", "FMT", FIELD(struct args, format, "format", "raw", "format of the image"), NULL},
+    {"bB", "FILE", FIELD(struct args, backing, "backing", NULL, "backing file"), NULL},
+    {NULL, "FILE", FIELD(struct args, backing, "old-backing", NULL, NULL), NULL},
+    {"o", "OPTIONS", FIELD(struct args, options, "options", NULL, "options of the format"), NULL},
+    {"S", "SIZE", FIELD_SIZE(struct args, sparse, "sparse-size", "4k", "zeroes that become a hole"),
+     NULL},
     {NULL, "WORD",
-     FIELD_ENUM(struct args, output, "output", "human", output_names, "what to print")},
-    {"p", NULL, FIELD(struct args, progress, "progress", NULL, "show progress")},
-    {"q", NULL, FIELD(struct args, quiet, "quiet", NULL, "print errors only")},
+     FIELD_ENUM(struct args, output, "output", "human", output_names, "what to print"), NULL},
+    {"p", NULL, FIELD(struct args, progress, "progress", NULL, "show progress"), NULL},
+    {"q", NULL, FIELD(struct args, quiet, "quiet", NULL, "print errors only"), NULL},
+    {"C", "WORD", FIELD_ENUM(struct args, color, "color", NULL, output_names, "paint"), "json"},
     {0}};
 
 static const char *const notes[] = {"It copies. Names in 'quotes' stay.", NULL};
@@ -102,6 +103,26 @@ static void test_last_wins_and_lists(void)
     cli_clear(&command, &args);
 }
 
+static void test_optional_value(void)
+{
+    static const struct {
+        const char *line;
+        int want;
+    } rows[] = {{"copy a b", 0},
+                {"copy a -C b", 1},
+                {"copy --color a b", 1},
+                {"copy a b --color=human", 0},
+                {"copy -pC a b", 1}};
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct args args;
+        g_auto(GStrv) names = NULL;
+        g_assert_cmpint(parse(rows[i].line, &args, &names, NULL), ==, CLI_RUN);
+        g_assert_cmpint(args.color, ==, rows[i].want);
+        g_assert_cmpint(g_strv_length(names), ==, 2);
+        cli_clear(&command, &args);
+    }
+}
+
 static void test_help_wins(void)
 {
     struct args args;
@@ -167,12 +188,12 @@ static void test_usage_and_help(void)
     cli_print_usage("prog", &command, out);
     g_assert_cmpstr(out->str, ==,
                     "prog copy [-f FMT] [-b FILE] [-o OPTIONS] [-S SIZE] [--output human|json] "
-                    "[-p] [-q] SOURCE... TARGET\n");
+                    "[-p] [-q] [-C] SOURCE... TARGET\n");
     g_string_truncate(out, 0);
     cli_print_help("prog", &command, out);
     assert_has(out, "Copy an image.");
-    assert_has(out, "  -f, --format FMT         format of the image (default: raw)\n");
-    assert_has(out, "      --output human|json  what to print (default: human)\n");
+    assert_has(out, "  -f, --format FMT           format of the image (default: raw)\n");
+    assert_has(out, "      --output human|json    what to print (default: human)\n");
     assert_has(out, "    prog copy a b\n");
     g_assert_null(strstr(out->str, "old-backing"));
 }
@@ -213,6 +234,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cli/mixed-order", test_mixed_order);
     g_test_add_func("/cli/spellings", test_spellings);
     g_test_add_func("/cli/last-wins-and-lists", test_last_wins_and_lists);
+    g_test_add_func("/cli/optional-value", test_optional_value);
     g_test_add_func("/cli/help-wins", test_help_wins);
     g_test_add_func("/cli/errors", test_errors);
     g_test_add_func("/cli/too-many", test_too_many);
