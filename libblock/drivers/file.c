@@ -166,6 +166,7 @@ static bool file_info(struct blk_node *node, struct blk_info *info, GError **err
         return error_set_errno(error, errno, "could not stat '%s'", o->filename);
     }
     info->actual_size = (int64_t)st.st_blocks * 512;
+    info->specific = json_pack("{s:s, s:{}}", "type", node->driver->name, "data");
     return true;
 }
 
