@@ -1,0 +1,5 @@
+/* Every subcommand, in alphabetical order: COMMAND(name) is the table name_command in cmd-name.c.
+ */
+COMMAND(create)
+COMMAND(info)
+COMMAND(map)

@@ -1,0 +1,181 @@
+/*
+ * Opening images as the command line says. See image.h.
+ */
+#include "img-tool/image.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/opts.h"
+#include "base/words.h"
+#include "formats/formats.h"
+#include "img-tool/tool.h"
+
+enum { ALLOW_DEFAULT, ALLOW_NONE, ALLOW_PATHS, ALLOW_ALL };
+
+const char *const image_allow_names[] = {"default", "none", "paths", "all", NULL};
+
+/* An object is accepted when it is a secret; drivers that use one name it in their options. */
+static bool check_object(const char *text, GError **error)
+{
+    json_t *object = opts_parse(text, "qom-type", error);
+    if (!object) {
+        return false;
+    }
+    const char *type = json_string_value(json_object_get(object, "qom-type"));
+    const char *id = json_string_value(json_object_get(object, "id"));
+    bool valid = false;
+    if (!type || strcmp(type, "secret")) {
+        error_set(error, ENOTSUP, "option '--object' knows the type secret only, not '%s'",
+                  type ? type : text);
+    } else if (!id || !*id) {
+        error_set(error, EINVAL, "option '--object %s' lacks id=ID", text);
+    } else if (!json_object_get(object, "data") && !json_object_get(object, "file")) {
+        error_set(error, EINVAL, "secret '%s' has neither data=TEXT nor file=FILE", id);
+    } else {
+        valid = true;
+    }
+    json_decref(object);
+    return valid;
+}
+
+static enum graph_trust trust_of(const struct image_args *args)
+{
+    if (args->untrusted || args->allow_ref == ALLOW_NONE) {
+        return GRAPH_TRUST_NONE;
+    }
+    bool forced = !g_strcmp0(g_getenv("CAIRN_UNTRUSTED"), "1");
+    bool all = args->allow_ref == ALLOW_ALL ||
+               (args->allow_ref == ALLOW_DEFAULT && tool_is_compat() && !forced);
+    return all ? GRAPH_TRUST_ALL : GRAPH_TRUST_PATHS;
+}
+
+bool session_start(struct session *session, const struct image_args *args, GError **error)
+{
+    for (guint i = 0; args->objects && i < args->objects->len; i++) {
+        if (!check_object(args->objects->pdata[i], error)) {
+            return false;
+        }
+    }
+    if (args->image_opts && args->format) {
+        return error_set(error, EINVAL, "--image-opts and --format are mutually exclusive");
+    }
+    session->loop = loop_new(NULL);
+    session->graph = graph_new(session->loop, formats_drivers);
+    graph_set_trust(session->graph, trust_of(args));
+    return true;
+}
+
+void session_end(struct session *session)
+{
+    if (session->graph) {
+        graph_free(session->graph);
+        loop_free(session->loop);
+    }
+}
+
+bool image_cache_flags(const char *cache, uint32_t *flags, GError **error)
+{
+    uint32_t more = 0;
+    if (!node_parse_cache(cache, &more, error)) {
+        return false;
+    }
+    *flags |= more;
+    return true;
+}
+
+/* Scripts look for "Could not open 'NAME': reason". */
+static void phrase_open_error(const char *name, GError **error)
+{
+    if (!error || !*error) {
+        return;
+    }
+    char *message = (*error)->message;
+    if (g_str_has_prefix(message, "could not open '")) {
+        message[0] = 'C';
+    } else {
+        g_prefix_error(error, "Could not open '%s': ", name);
+    }
+}
+
+struct blk_node *image_open_plain(struct session *session, const char *name, const char *format,
+                                  bool image_opts, uint32_t flags, GError **error)
+{
+    struct blk_node *node = NULL;
+    json_t *options = image_opts ? opts_parse_tree(name, NULL, error) : NULL;
+    if (options || !image_opts) {
+        node = node_open(session->graph, image_opts ? NULL : name, format, options, flags, error);
+    }
+    json_decref(options);
+    if (!node) {
+        phrase_open_error(name, error);
+    }
+    return node;
+}
+
+struct blk_node *image_open(struct session *session, const struct image_args *args,
+                            const char *name, const char *format, uint32_t flags, GError **error)
+{
+    flags |= args->force_share ? NODE_FORCE_SHARE : 0;
+    if (args->cache && !image_cache_flags(args->cache, &flags, error)) {
+        return NULL;
+    }
+    return image_open_plain(session, name, format, args->image_opts, flags, error);
+}
+
+bool image_close(struct blk_node **node, GError **error)
+{
+    bool closed = node_close(*node, error && *error ? NULL : error);
+    *node = NULL;
+    return closed;
+}
+
+const struct blk_driver *image_find_creator(struct session *session, const char *name,
+                                            GError **error)
+{
+    const struct blk_driver *driver = graph_find_driver(session->graph, name);
+    if (driver && driver_create_options(driver)) {
+        return driver;
+    }
+    if (driver) {
+        error_set(error, ENOTSUP, "format '%s' cannot be created here, only read", name);
+        return NULL;
+    }
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (int i = 0; formats_drivers[i]; i++) {
+        if (driver_is_format(formats_drivers[i])) {
+            g_ptr_array_add(names, (char *)driver_name(formats_drivers[i]));
+        }
+    }
+    g_ptr_array_add(names, NULL);
+    g_autofree char *hint = words_hint((const char *const *)names->pdata, name);
+    error_set(error, EINVAL, "Unknown file format '%s'%s", name, hint);
+    return NULL;
+}
+
+json_t *image_merge_options(const GPtrArray *texts, bool *ret_help, GError **error)
+{
+    json_t *all = json_object();
+    bool help = false;
+    for (guint i = 0; texts && i < texts->len; i++) {
+        json_t *some = opts_parse(texts->pdata[i], NULL, error);
+        if (!some) {
+            json_decref(all);
+            return NULL;
+        }
+        help |= json_object_get(some, "help") || json_object_get(some, "?");
+        json_object_update(all, some);
+        json_decref(some);
+    }
+    *ret_help = help;
+    return all;
+}
+
+void image_print_create_help(const struct blk_driver *driver)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_string_append_printf(out, "Supported %s options:\n", driver_name(driver));
+    fields_print_help(driver_create_options(driver), out);
+    tool_printf("%s", out->str);
+}

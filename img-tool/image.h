@@ -1,0 +1,107 @@
+/*
+ * Opening images as the command line says: formats, --image-opts, cache modes,
+ * sharing, and which names inside images are followed.
+ */
+#ifndef CAIRN_IMG_IMAGE_H
+#define CAIRN_IMG_IMAGE_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cli.h"
+#include "libblock/libblock.h"
+
+/* Options that commands which open images share; a command's arguments embed it as `image`. */
+struct image_args {
+    char *format, *cache;
+    bool image_opts, force_share, untrusted;
+    int allow_ref; /* index into image_allow_names */
+    GPtrArray *objects;
+};
+
+extern const char *const image_allow_names[];
+
+/* Rows of option tables over the member `image` of struct type. */
+#define IMAGE_ROW_FORMAT(type, letters, name, help)                                                \
+    {                                                                                              \
+        letters, "FMT", FIELD(type, image.format, name, NULL, help), NULL                          \
+    }
+#define IMAGE_ROW_OPTS(type)                                                                       \
+    {                                                                                              \
+        NULL, NULL,                                                                                \
+            FIELD(type, image.image_opts, "image-opts", NULL,                                      \
+                  "take names as option lists (key=value,...)"),                                   \
+            NULL                                                                                   \
+    }
+#define IMAGE_ROW_CACHE(type, letters, name)                                                       \
+    {                                                                                              \
+        letters, "CACHE",                                                                          \
+            FIELD(type, image.cache, name, "writeback",                                            \
+                  "cache mode: none, writeback, writethrough, directsync, unsafe"),                \
+            NULL                                                                                   \
+    }
+#define IMAGE_ROW_SHARE(type)                                                                      \
+    {                                                                                              \
+        "U", NULL,                                                                                 \
+            FIELD(type, image.force_share, "force-share", NULL,                                    \
+                  "read even while another process writes to the image"),                          \
+            NULL                                                                                   \
+    }
+#define IMAGE_ROWS_TRUST(type)                                                                     \
+    {NULL, NULL,                                                                                   \
+     FIELD(type, image.untrusted, "untrusted", NULL,                                               \
+           "follow no file name that an image contains"),                                          \
+     NULL},                                                                                        \
+    {                                                                                              \
+        NULL, "WORD",                                                                              \
+            FIELD_ENUM(type, image.allow_ref, "allow-ref", NULL, image_allow_names,                \
+                       "which names inside images to follow"),                                     \
+            NULL                                                                                   \
+    }
+#define IMAGE_ROW_OBJECT(type)                                                                     \
+    {                                                                                              \
+        NULL, "OBJECT",                                                                            \
+            FIELD(type, image.objects, "object", NULL, "define a secret (secret,id=ID,...)"), NULL \
+    }
+
+/* The graph of one run. */
+struct session {
+    struct loop *loop;
+    struct blk_graph *graph;
+};
+
+/* Checks what is independent of any image and makes the graph. */
+bool session_start(struct session *session, const struct image_args *args, GError **error);
+
+/* Ends what session_start() began; every node is closed. */
+void session_end(struct session *session);
+
+/* Opens `name` with `format` (NULL: probe it) as `args` says; `flags` are added. */
+struct blk_node *image_open(struct session *session, const struct image_args *args,
+                            const char *name, const char *format, uint32_t flags, GError **error);
+
+/* Opens `name`, an option list when `image_opts`, with exactly these flags. */
+struct blk_node *image_open_plain(struct session *session, const char *name, const char *format,
+                                  bool image_opts, uint32_t flags, GError **error);
+
+/* Node flags of a cache mode. */
+bool image_cache_flags(const char *cache, uint32_t *flags, GError **error);
+
+/* Closes *node, which may be NULL, and forgets it. False when data may be lost; only the first
+ * error is kept. */
+bool image_close(struct blk_node **node, GError **error);
+
+/* The driver called `name`, which must be able to create images; "vhd" and the like are hinted at.
+ */
+const struct blk_driver *image_find_creator(struct session *session, const char *name,
+                                            GError **error);
+
+/* Merges the texts of several -o options into a flat object. True in *ret_help when one of them
+ * asks for help. */
+json_t *image_merge_options(const GPtrArray *texts, bool *ret_help, GError **error);
+
+/* Prints the answer to `-o help`. */
+void image_print_create_help(const struct blk_driver *driver);
+
+#endif

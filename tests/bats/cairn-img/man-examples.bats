@@ -1,0 +1,61 @@
+# The examples of the manual pages, run as printed; and the pages themselves.
+load ../helper
+
+commands() {
+    "$CAIRN_IMG" --help | sed -n '/^Commands:/,/^Usage of/s/^  \([a-z]*\) .*/\1/p'
+}
+
+@test "mandoc accepts every page" {
+    require mandoc
+    local command page
+    for command in '' $(commands); do
+        "$CAIRN_IMG" --dump-man "$command" >page.1
+        mandoc -T lint -W warning page.1
+    done
+}
+
+@test "man formats every page without a warning" {
+    require man
+    local command
+    for command in '' $(commands); do
+        "$CAIRN_IMG" --dump-man "$command" >page.1
+        MANWIDTH=80 man --warnings -l page.1 >page.txt 2>warnings
+        [ ! -s warnings ]
+    done
+}
+
+@test "help, manual page and completions show the same options" {
+    local command shell option
+    for shell in bash zsh fish; do
+        "$CAIRN_IMG" --completion "$shell" >"completion.$shell"
+    done
+    for command in $(commands); do
+        "$CAIRN_IMG" --dump-man "$command" | tr -d '\\&"' >page
+        for option in $("$CAIRN_IMG" "$command" --help |
+            sed -n '/^Options:/,/^Examples:/s/^ .\{5\}--\([a-z-]*\).*/\1/p'); do
+            grep -qe "Fl -$option" page
+            grep -qe "--$option" completion.bash
+            grep -qe "--$option" completion.zsh
+            [ "$option" = help ] || grep -qe "-l $option" completion.fish
+        done
+    done
+}
+
+@test "the bash completion offers commands, options, words and files" {
+    complete_line() {
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+        _cairn_img
+    }
+    eval "$("$CAIRN_IMG" --completion bash)"
+    touch disk.raw
+    complete_line cairn-img in
+    [ "${COMPREPLY[*]}" = info ]
+    complete_line cairn-img info --back
+    [ "${COMPREPLY[*]}" = --backing-chain ]
+    complete_line cairn-img info --output j
+    [ "${COMPREPLY[*]}" = json ]
+    complete_line cairn-img info --output = h
+    [ "${COMPREPLY[*]}" = human ]
+    complete_line cairn-img info di
+    [ "${COMPREPLY[*]}" = disk.raw ]
+}
