@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <glib.h>
 
+#define BITMAP_MAX (INT64_C(1) << 46) /* 8 TiB of memory */
+
 struct bitmap {
     int64_t bits;
     uint64_t words[];
@@ -14,7 +16,7 @@ struct bitmap {
 
 struct bitmap *bitmap_try_new(int64_t bits)
 {
-    if (bits < 0) {
+    if (bits < 0 || bits > BITMAP_MAX) {
         return NULL;
     }
     struct bitmap *map = g_try_malloc0(sizeof(*map) + (bits / 64 + 1) * sizeof(uint64_t));

@@ -58,22 +58,21 @@ static int64_t file_block(void *arg)
     return result < 0 ? -errno : result;
 }
 
-static bool file_must_block(const struct file_call *call, int64_t result)
+static bool file_must_block(const struct loop *loop, const struct file_call *call, int64_t result)
 {
-    bool nowait = call->op <= FILE_WRITE && call->flags & RWF_NOWAIT;
+    bool nowait = call->op <= FILE_WRITE && call->flags & RWF_NOWAIT && !loop->ring_refused;
     return result == -EINTR || (result == -EAGAIN && !nowait);
 }
 
 static int64_t file_co_run(struct file_call *call)
 {
     struct loop *loop = loop_of_self();
-    int64_t result = -EAGAIN;
-    if (ring_get(loop)) {
-        struct ring_wait wait = {0};
-        struct io_uring_sqe *sqe = ring_co_sqe(loop);
+    struct ring_wait wait = {0};
+    struct io_uring_sqe *sqe = ring_get(loop) ? ring_co_sqe(loop) : NULL;
+    if (sqe) {
         file_prepare(sqe, call);
-        result = ring_co_wait(sqe, &wait);
-        if (!file_must_block(call, result)) {
+        int64_t result = ring_co_wait(sqe, &wait);
+        if (!file_must_block(loop, call, result)) {
             return result;
         }
     }

@@ -62,9 +62,10 @@ struct ring_wait {
 /* The ring, made now if it may be; NULL when refused or not wanted. */
 struct ring *ring_get(struct loop *loop);
 void ring_free(struct loop *loop);
-/* A slot to fill; yields while the ring is full. */
+/* A slot to fill; yields while the ring is full; NULL when the kernel refuses the ring by now. */
 struct io_uring_sqe *ring_co_sqe(struct loop *loop);
-/* Waits for the filled slot; returns its result. `wait` is zero. */
+/* Waits for the filled slot; returns its result, -EAGAIN also when it was refused. `wait` is zero.
+ */
 int ring_co_wait(struct io_uring_sqe *sqe, struct ring_wait *wait);
 void ring_cancel(struct loop *loop, struct ring_wait *wait);
 void ring_submit(struct loop *loop);

@@ -42,25 +42,37 @@ static int poll_co_list(struct loop *loop, struct loop_poll *poll)
     return poll->result;
 }
 
+/* -EAGAIN when the ring is refused by now. */
 static int poll_co_ring(struct loop *loop, struct loop_poll *poll)
 {
     struct io_uring_sqe *sqe = ring_co_sqe(loop);
-    if (poll->done) {
+    if (sqe && poll->done) {
         io_uring_prep_nop(sqe);
         io_uring_sqe_set_data64(sqe, 0);
-        return poll->result;
+    }
+    if (!sqe || poll->done) {
+        return poll->done ? poll->result : -EAGAIN;
     }
     io_uring_prep_poll_add(sqe, poll->fd, poll->events);
     poll->in_ring = true;
-    return ring_co_wait(sqe, &poll->wait);
+    int result = ring_co_wait(sqe, &poll->wait);
+    poll->in_ring = false;
+    return result;
 }
 
 int loop_co_poll(int fd, unsigned events)
 {
     struct loop *loop = loop_of_self();
     struct loop_poll poll = {.fd = fd, .events = events, .co = co_self()};
+    int result = -EAGAIN;
     poll.co->poll = &poll;
-    int result = ring_get(loop) ? poll_co_ring(loop, &poll) : poll_co_list(loop, &poll);
+    if (ring_get(loop)) {
+        result = poll_co_ring(loop, &poll);
+    }
+    if (result == -EAGAIN) {
+        poll.wait.done = false;
+        result = poll_co_list(loop, &poll);
+    }
     poll.co->poll = NULL;
     return result;
 }

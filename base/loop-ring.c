@@ -3,6 +3,9 @@
  * with a no-op, because a seccomp filter may refuse any of its system calls.
  * A loop that is refused once never asks again.
  *
+ * When a ring that worked is refused later (a sandbox came down), requests not
+ * yet handed over end with -EAGAIN, and their callers go the other way.
+ *
  * Requests are gathered in the submission queue and handed over once a turn.
  * A completion finds its ring_wait through user_data; 0 and KICK stand for
  * requests that nobody waits for. While the loop sleeps in the ring, a read of
@@ -101,10 +104,13 @@ bool ring_has_kick(struct ring *ring)
 /* An unused slot, or NULL while the kernel takes no more. */
 static struct io_uring_sqe *ring_slot(struct loop *loop)
 {
+    if (loop->ring_refused) {
+        return NULL;
+    }
     struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring->uring);
     if (!sqe) {
         ring_submit(loop);
-        sqe = io_uring_get_sqe(&loop->ring->uring);
+        sqe = loop->ring_refused ? NULL : io_uring_get_sqe(&loop->ring->uring);
     }
     return sqe;
 }
@@ -112,7 +118,7 @@ static struct io_uring_sqe *ring_slot(struct loop *loop)
 struct io_uring_sqe *ring_co_sqe(struct loop *loop)
 {
     struct io_uring_sqe *sqe;
-    while (!(sqe = ring_slot(loop))) {
+    while (!(sqe = ring_slot(loop)) && !loop->ring_refused) {
         loop_co_relax();
     }
     return sqe;
@@ -133,21 +139,12 @@ void ring_cancel(struct loop *loop, struct ring_wait *wait)
     struct io_uring_sqe *sqe;
     do {
         sqe = ring_slot(loop);
-    } while (!sqe);
+    } while (!sqe && !loop->ring_refused);
+    if (!sqe) {
+        return;
+    }
     io_uring_prep_cancel(sqe, wait, 0);
     io_uring_sqe_set_data64(sqe, 0);
-}
-
-/* The kernel may refuse for a moment (memory, completions not yet read): then slots stay in the
- * queue until the next turn. */
-void ring_submit(struct loop *loop)
-{
-    if (loop->ring && io_uring_sq_ready(&loop->ring->uring)) {
-        int n = io_uring_submit(&loop->ring->uring);
-        if (n == -EBUSY || n == -EAGAIN) {
-            ring_reap(loop);
-        }
-    }
 }
 
 static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe)
@@ -180,6 +177,38 @@ bool ring_reap(struct loop *loop)
     return any;
 }
 
+/* Ends the requests that the kernel has not taken, and never asks it again. */
+static void ring_abandon(struct loop *loop)
+{
+    struct io_uring_sq *sq = &loop->ring->uring.sq;
+    loop->ring_refused = true;
+    for (unsigned head = *sq->khead; head != *sq->ktail; head++) {
+        struct io_uring_sqe *sqe = &sq->sqes[sq->array[head & *sq->kring_mask]];
+        struct io_uring_cqe cqe = {.user_data = sqe->user_data, .res = -EAGAIN};
+        ring_complete(loop->ring, &cqe);
+    }
+    *sq->ktail = *sq->khead;
+    sq->sqe_head = sq->sqe_tail = *sq->khead;
+}
+
+/* The kernel may refuse for a moment (memory, completions not yet read): then slots stay in the
+ * queue until the next turn. */
+static void ring_submitted(struct loop *loop, int result)
+{
+    if (result == -EBUSY || result == -EAGAIN) {
+        ring_reap(loop);
+    } else if (result == -EPERM || result == -ENOSYS || result == -EACCES) {
+        ring_abandon(loop);
+    }
+}
+
+void ring_submit(struct loop *loop)
+{
+    if (loop->ring && !loop->ring_refused && io_uring_sq_ready(&loop->ring->uring)) {
+        ring_submitted(loop, io_uring_submit(&loop->ring->uring));
+    }
+}
+
 static void ring_arm_kick(struct loop *loop)
 {
     struct ring *ring = loop->ring;
@@ -205,5 +234,6 @@ void ring_sleep(struct loop *loop, int64_t timeout_ns)
     }
     struct __kernel_timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
     struct io_uring_cqe *cqe;
-    io_uring_submit_and_wait_timeout(uring, &cqe, 1, timeout_ns < 0 ? NULL : &ts, NULL);
+    ring_submitted(
+        loop, io_uring_submit_and_wait_timeout(uring, &cqe, 1, timeout_ns < 0 ? NULL : &ts, NULL));
 }

@@ -63,27 +63,6 @@ struct loop *loop_new(struct loop *share)
     return loop;
 }
 
-void loop_free(struct loop *loop)
-{
-    if (!loop) {
-        return;
-    }
-    assert(!loop->live && !loop->starved && "loop freed with coroutines in it");
-    ring_free(loop);
-    pthread_mutex_lock(&loop->lock);
-    assert(!loop->inbox && !loop->messages && "loop freed with messages to it");
-    pthread_mutex_unlock(&loop->lock);
-    pthread_mutex_destroy(&loop->lock);
-    if (loop->kick_fd >= 0) {
-        close(loop->kick_fd);
-    }
-    pool_unref(loop->pool);
-    g_free(loop->timers);
-    g_free(loop->poll_fds);
-    g_free(loop);
-    co_thread_done();
-}
-
 struct pool *loop_pool(struct loop *loop)
 {
     return loop->pool;
@@ -304,6 +283,26 @@ static bool loop_read_inbox(struct loop *loop)
     return any;
 }
 
+void loop_free(struct loop *loop)
+{
+    if (!loop) {
+        return;
+    }
+    while (loop_read_inbox(loop)) {
+    }
+    assert(!loop->live && !loop->starved && "loop freed with coroutines in it");
+    ring_free(loop);
+    pthread_mutex_destroy(&loop->lock);
+    if (loop->kick_fd >= 0) {
+        close(loop->kick_fd);
+    }
+    pool_unref(loop->pool);
+    g_free(loop->timers);
+    g_free(loop->poll_fds);
+    g_free(loop);
+    co_thread_done();
+}
+
 /* Turns */
 
 static bool loop_gather(struct loop *loop)
@@ -346,7 +345,7 @@ static void loop_sleep(struct loop *loop)
     if (loop->kick_fd < 0 && (timeout_ns < 0 || timeout_ns > LOOP_BLIND_SLEEP_NS)) {
         timeout_ns = LOOP_BLIND_SLEEP_NS;
     }
-    if (loop->ring && !loop->polls) {
+    if (loop->ring && !loop->ring_refused && !loop->polls) {
         ring_sleep(loop, timeout_ns);
     } else {
         ring_submit(loop);

@@ -26,7 +26,8 @@ struct pool;
  * be had is replaced (io_uring by the pool) or reported by the call that needs it. */
 struct loop *loop_new(struct loop *share);
 
-/* Frees an idle loop: no coroutine may still be suspended in it. */
+/* Calls what was posted, and frees the loop: no coroutine may still be suspended in it, and nobody
+ * may post any more. */
 void loop_free(struct loop *loop);
 
 /* The loop that the calling thread is running, or NULL. */
@@ -91,7 +92,7 @@ void loop_co_relax(void);
 int64_t loop_now(struct loop *loop);
 
 /* A one-shot timer in the loop's thread: fn(arg) at `when_ns`, outside any coroutine. The
- * timer lives in the caller's memory; arming an armed timer moves it. */
+ * timer lives in the caller's memory, zero before its first use; arming an armed timer moves it. */
 struct loop_timer {
     int64_t when_ns;
     void (*fn)(void *arg);

@@ -470,9 +470,7 @@ static void test_wake_remote(const void *mode)
 }
 
 struct server {
-    const void *mode;
     struct loop *loop;
-    GAsyncQueue *up;
     bool stop;
     int calls;
 };
@@ -480,8 +478,6 @@ struct server {
 static gpointer serve(gpointer arg)
 {
     struct server *server = arg;
-    server->loop = new_loop(server->mode);
-    g_async_queue_push(server->up, server);
     while (!server->stop) {
         loop_turn(server->loop, true);
     }
@@ -523,14 +519,12 @@ static void call_server(void *arg)
 static void test_call_another_loop(const void *mode)
 {
     struct loop *loop = new_loop(mode);
-    struct server server = {.mode = mode, .up = g_async_queue_new()};
+    struct server server = {.loop = new_loop(mode)};
     GThread *thread = g_thread_new("server", serve, &server);
-    g_async_queue_pop(server.up);
     loop_call(loop, call_server, &server);
     g_assert_cmpint(server.calls, ==, 50);
     loop_post(server.loop, server_stops, &server);
     g_thread_join(thread);
-    g_async_queue_unref(server.up);
     loop_free(loop);
 }
 
@@ -704,6 +698,33 @@ static void test_enter_refused(const void *mode)
     loop_free(loop);
 }
 
+/* A sandbox comes down while a poll and the read of the eventfd are in the ring. */
+static void test_enter_refused_later(const void *mode)
+{
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, 0);
+        g_test_trap_assert_passed();
+        return;
+    }
+    int fd = temp_file(), pipe_fds[2], slept = 0;
+    g_assert_cmpint(pipe2(pipe_fds, O_CLOEXEC), ==, 0);
+    struct watch early = {.fd = pipe_fds[0], .events = POLLIN}, late = early;
+    struct loop *loop = new_loop(mode);
+    loop_spawn(loop, watch_fd, &early);
+    loop_call(loop, sleep_a_while, &slept);
+    refuse_syscall(__NR_io_uring_enter);
+    loop_spawn(loop, watch_fd, &late);
+    loop_call(loop, use_file, &fd);
+    g_assert_true(!loop->ring || loop->ring_refused);
+    g_assert_cmpint(write(pipe_fds[1], "x", 1), ==, 1);
+    g_assert_cmpint(watch_end(loop, &early), ==, POLLIN);
+    g_assert_cmpint(watch_end(loop, &late), ==, POLLIN);
+    GThread *thread = g_thread_new("kicker", kick_later, loop);
+    loop_turn(loop, true);
+    g_thread_join(thread);
+    loop_free(loop);
+}
+
 static const struct {
     const char *name;
     void (*fn)(const void *mode);
@@ -728,6 +749,7 @@ static const struct {
     {"ten-thousand-spawns", test_ten_thousand_spawns},
     {"spawns-wait-for-stacks", test_spawns_wait_for_stacks},
     {"enter-refused", test_enter_refused},
+    {"enter-refused-later", test_enter_refused_later},
 };
 
 int main(int argc, char **argv)
