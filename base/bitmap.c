@@ -1,6 +1,7 @@
 /*
  * The bitmap: words of 64 bits, bit n in word n / 64. Bits behind the end are
- * always clear, so that counting needs no care; finding a clear bit does.
+ * always clear, so that counting needs no care, and the first of them is what
+ * a search for a clear bit finds when there is no other.
  */
 #include "base/bitmap.h"
 
@@ -75,7 +76,7 @@ static int64_t bitmap_next(const struct bitmap *map, int64_t from, uint64_t flip
     while (!bits && ++word * 64 < map->bits) {
         bits = map->words[word] ^ flip;
     }
-    return bits ? MIN(word * 64 + __builtin_ctzll(bits), map->bits) : map->bits;
+    return bits ? word * 64 + __builtin_ctzll(bits) : map->bits;
 }
 
 int64_t bitmap_next_set(const struct bitmap *map, int64_t from)

@@ -1,10 +1,8 @@
 /*
- * io_uring. The ring is made for the first request that wants it and tried
- * with a no-op, because a seccomp filter may refuse any of its system calls.
- * A loop that is refused once never asks again.
- *
- * When a ring that worked is refused later (a sandbox came down), requests not
- * yet handed over end with -EAGAIN, and their callers go the other way.
+ * io_uring. The ring is made for the first request that wants it. A seccomp
+ * filter may refuse any of its system calls, at once or later (a sandbox came
+ * down): then the loop never asks again, requests that the kernel has not taken
+ * end with -EAGAIN, and their callers go the other way.
  *
  * Requests are gathered in the submission queue and handed over once a turn.
  * A completion finds its ring_wait through user_data; 0 and KICK stand for
@@ -36,26 +34,10 @@ static bool ring_init(struct io_uring *uring)
     return !err;
 }
 
-static bool ring_try(struct io_uring *uring)
-{
-    struct io_uring_cqe *cqe;
-    io_uring_prep_nop(io_uring_get_sqe(uring));
-    if (io_uring_submit_and_wait(uring, 1) != 1 || io_uring_peek_cqe(uring, &cqe)) {
-        return false;
-    }
-    io_uring_cqe_seen(uring, cqe);
-    return true;
-}
-
 static struct ring *ring_new(void)
 {
     struct ring *ring = g_new0(struct ring, 1);
     if (!ring_init(&ring->uring)) {
-        g_free(ring);
-        return NULL;
-    }
-    if (!ring_try(&ring->uring)) {
-        io_uring_queue_exit(&ring->uring);
         g_free(ring);
         return NULL;
     }

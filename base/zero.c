@@ -3,6 +3,8 @@
  * those are looked at alone; then whole blocks are or-ed together, with AVX2
  * where the processor has it. The tail is one more block that overlaps the last.
  */
+#include "base/zero.h"
+
 #include "base/span.h"
 
 #include <string.h>
@@ -16,6 +18,7 @@ static uint64_t load_u64(const unsigned char *p)
     return v;
 }
 
+/* Fewer bytes than a block. */
 static bool short_is_zero(const unsigned char *p, size_t len)
 {
     uint64_t bits = 0;
@@ -73,6 +76,11 @@ static bool blocks_are_zero(const unsigned char *p, size_t len)
         }
     }
     return block_is_zero(last);
+}
+
+bool zero_portable(const void *buf, size_t len)
+{
+    return len < ZERO_BLOCK ? short_is_zero(buf, len) : blocks_are_zero(buf, len);
 }
 
 bool bytes_are_zero(const void *buf, size_t len)

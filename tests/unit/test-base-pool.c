@@ -33,8 +33,12 @@ static void offload_meet(void *arg)
 static void test_jobs_run_in_parallel(void)
 {
     struct loop *loop = loop_new(NULL);
-    struct meeting meeting = {.running = 4};
+    struct meeting meeting = {.running = 1};
+    pthread_barrier_init(&meeting.barrier, NULL, 1);
+    loop_call(loop, offload_meet, &meeting);
+    pthread_barrier_destroy(&meeting.barrier);
     pthread_barrier_init(&meeting.barrier, NULL, 4);
+    meeting.running = 4;
     for (int i = 0; i < 4; i++) {
         loop_spawn(loop, offload_meet, &meeting);
     }

@@ -3,6 +3,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "base/zero.h"
+
 enum { SIZE = 1000, MAX_IOV = 40 };
 
 /* Cuts `buf` into iovecs at random places, some of them empty. */
@@ -84,7 +86,7 @@ static void test_flat(void)
     g_assert_true(span_flat(span_of(&slot, buf, 100), 100) == buf);
 }
 
-static void test_zero_finds_every_byte(void)
+static void check_zero(bool (*is_zero)(const void *buf, size_t len))
 {
     char buf[800] = {0};
     for (int start = 0; start < 33; start++) {
@@ -93,16 +95,22 @@ static void test_zero_finds_every_byte(void)
             if (start) {
                 buf[start - 1] = 1;
             }
-            g_assert_true(bytes_are_zero(buf + start, len));
+            g_assert_true(is_zero(buf + start, len));
             buf[start + len] = 0;
             for (int i = 0; i < len; i++) {
                 buf[start + i] = 0x10;
-                g_assert_false(bytes_are_zero(buf + start, len));
+                g_assert_false(is_zero(buf + start, len));
                 buf[start + i] = 0;
             }
             buf[MAX(start - 1, 0)] = 0;
         }
     }
+}
+
+static void test_zero_finds_every_byte(void)
+{
+    check_zero(bytes_are_zero);
+    check_zero(zero_portable);
 }
 
 int main(int argc, char **argv)
