@@ -1,0 +1,84 @@
+/*
+ * Pages of bits in a hash table: metadata is sparse in a large image but comes
+ * in clumps, so a page of 4096 bits (512 bytes) costs little either way.
+ */
+#include "qcow2/metaset.h"
+
+#include <glib.h>
+
+#include "base/bytes.h"
+
+enum { PAGE_BITS = 4096 };
+
+struct metaset {
+    GHashTable *pages; /* page number to uint64_t[PAGE_BITS / 64] */
+};
+
+struct metaset *metaset_new(void)
+{
+    struct metaset *set = g_new(struct metaset, 1);
+    set->pages = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    return set;
+}
+
+void metaset_free(struct metaset *set)
+{
+    if (set) {
+        g_hash_table_unref(set->pages);
+        g_free(set);
+    }
+}
+
+static uint64_t *page_of(const struct metaset *set, int64_t cluster)
+{
+    int64_t key = cluster / PAGE_BITS;
+    return g_hash_table_lookup(set->pages, &key);
+}
+
+static uint64_t *page_make(struct metaset *set, int64_t cluster)
+{
+    uint64_t *page = page_of(set, cluster);
+    if (!page) {
+        int64_t *key = g_new(int64_t, 1);
+        *key = cluster / PAGE_BITS;
+        page = g_new0(uint64_t, PAGE_BITS / 64);
+        g_hash_table_insert(set->pages, key, page);
+    }
+    return page;
+}
+
+bool metaset_test(const struct metaset *set, int64_t first, int64_t count)
+{
+    const uint64_t *page = NULL;
+    for (int64_t c = first; c < first + count; c++) {
+        int bit = (int)(c % PAGE_BITS);
+        if (c == first || !bit) {
+            page = page_of(set, c);
+        }
+        if (page && page[bit / 64] >> (bit % 64) & 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool metaset_add(struct metaset *set, int64_t first, int64_t count)
+{
+    if (metaset_test(set, first, count)) {
+        return false;
+    }
+    for (int64_t c = first; c < first + count; c++) {
+        page_make(set, c)[c % PAGE_BITS / 64] |= UINT64_C(1) << (c % 64);
+    }
+    return true;
+}
+
+void metaset_remove(struct metaset *set, int64_t first, int64_t count)
+{
+    for (int64_t c = first; c < first + count; c++) {
+        uint64_t *page = page_of(set, c);
+        if (page) {
+            page[c % PAGE_BITS / 64] &= ~(UINT64_C(1) << (c % 64));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+/*
+ * Which host clusters hold metadata: a sparse set of cluster numbers. Data is
+ * never written there, and no cluster serves two tables.
+ */
+#ifndef CAIRN_QCOW2_METASET_H
+#define CAIRN_QCOW2_METASET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct metaset;
+
+struct metaset *metaset_new(void);
+void metaset_free(struct metaset *set);
+
+/* Adds clusters [first, first + count). False, and nothing added, when one of them is in already or
+ * memory is short. */
+bool metaset_add(struct metaset *set, int64_t first, int64_t count);
+
+void metaset_remove(struct metaset *set, int64_t first, int64_t count);
+
+/* True when one of [first, first + count) is in. */
+bool metaset_test(const struct metaset *set, int64_t first, int64_t count);
+
+#endif
