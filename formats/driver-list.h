@@ -2,6 +2,7 @@
  * Every block driver of the suite, one a line, formats in the order in which
  * they are probed: DRIVER(symbol).
  */
+DRIVER(qcow2_driver)
 DRIVER(raw_driver)
 DRIVER(file_driver)
 DRIVER(host_device_driver)

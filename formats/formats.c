@@ -7,6 +7,7 @@
 
 #include "formats/raw.h"
 #include "libblock/driver.h"
+#include "qcow2/qcow2.h"
 
 #define DRIVER(symbol) &symbol,
 const struct blk_driver *const formats_drivers[] = {

@@ -475,11 +475,8 @@ static void put_extensions(struct sink *s, const struct qcow2_header *h)
     put_extension(s, EXT_END, NULL, 0);
 }
 
-static void put_fields(uint8_t *buf, const struct qcow2_header *h)
+void qcow2_header_fields(const struct qcow2_header *h, uint8_t *buf)
 {
-    store_be32(buf, MAGIC);
-    store_be32(buf + 4, (uint32_t)h->version);
-    store_be32(buf + 20, (uint32_t)h->cluster_bits);
     store_be64(buf + QCOW2_AT_SIZE, (uint64_t)h->size);
     store_be32(buf + 32, h->crypt_method);
     store_be32(buf + QCOW2_AT_L1_ENTRIES, h->l1_entries);
@@ -488,14 +485,14 @@ static void put_fields(uint8_t *buf, const struct qcow2_header *h)
     store_be32(buf + QCOW2_AT_REFTABLE + 8, h->reftable_clusters);
     store_be32(buf + 60, h->snapshots);
     store_be64(buf + 64, (uint64_t)h->snapshots_offset);
+    store_be64(buf + QCOW2_AT_INCOMPATIBLE, h->incompatible);
+    store_be64(buf + 80, h->compatible);
+    store_be64(buf + QCOW2_AT_AUTOCLEAR, h->autoclear);
 }
 
 static uint32_t put_v3_fields(uint8_t *buf, const struct qcow2_header *h)
 {
     uint32_t length = MAX(QCOW2_V3_HEADER, (uint32_t)align_up(KNOWN_HEADER + h->extra_length, 8));
-    store_be64(buf + QCOW2_AT_INCOMPATIBLE, h->incompatible);
-    store_be64(buf + 80, h->compatible);
-    store_be64(buf + QCOW2_AT_AUTOCLEAR, h->autoclear);
     store_be32(buf + 96, (uint32_t)h->refcount_order);
     store_be32(buf + 100, length);
     buf[104] = (uint8_t)h->compression;
@@ -513,8 +510,12 @@ bool qcow2_header_encode(const struct qcow2_header *h, uint8_t *cluster, GError 
                          size);
     }
     memset(cluster, 0, (size_t)size);
-    put_fields(cluster, h);
+    qcow2_header_fields(h, cluster);
+    store_be32(cluster, MAGIC);
+    store_be32(cluster + 4, (uint32_t)h->version);
+    store_be32(cluster + 20, (uint32_t)h->cluster_bits);
     int64_t start = h->version >= 3 ? put_v3_fields(cluster, h) : QCOW2_V2_HEADER;
+    memset(cluster + QCOW2_V2_HEADER, 0, h->version >= 3 ? 0 : (size_t)size - QCOW2_V2_HEADER);
     struct sink sink = {.buf = cluster, .pos = start, .end = size};
     put_extensions(&sink, h);
     size_t name = h->backing_file ? strlen(h->backing_file) : 0;

@@ -91,6 +91,10 @@ bool qcow2_header_decode(const uint8_t *buf, size_t len, struct qcow2_header *re
  * overwritten). Fails when they do not fit. */
 bool qcow2_header_encode(const struct qcow2_header *header, uint8_t *cluster, GError **error);
 
+/* Fills bytes QCOW2_AT_SIZE up to and with the autoclear features of `buf`, for updates in place.
+ */
+void qcow2_header_fields(const struct qcow2_header *header, uint8_t *buf);
+
 void qcow2_header_clear(struct qcow2_header *header);
 
 /* L1 entries that a disk of `size` bytes needs, or -1 when that is more than the format allows. */

@@ -1,0 +1,38 @@
+/*
+ * Refcounts, and the choice of host clusters.
+ */
+#ifndef CAIRN_QCOW2_ALLOC_H
+#define CAIRN_QCOW2_ALLOC_H
+
+#include "qcow2/image.h"
+
+/* Host clusters that belong to the caller until they are linked or given back. */
+struct qcow2_run {
+    int64_t offset, count; /* bytes, clusters */
+    bool fresh;            /* never written before: reads as zero */
+};
+
+/* Loads the refcount table and learns where the metadata is; the image becomes writable. Refuses
+ * tables that overlap each other. */
+bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error);
+void qcow2_refcounts_done(struct qcow2_image *image);
+
+/* Takes between 1 and `want` clusters in a row. */
+int qcow2_co_alloc(struct qcow2_image *image, int64_t want, struct qcow2_run *ret_run);
+
+/* Takes exactly `count` clusters in a row and notes them as metadata. */
+int qcow2_co_alloc_table(struct qcow2_image *image, int64_t count, int64_t *ret_offset);
+
+/* Room for `length` (less than a cluster) compressed bytes: behind the last ones if possible. */
+int qcow2_co_alloc_packed(struct qcow2_image *image, int64_t length, int64_t *ret_offset);
+
+/* Gives back what no table has ever referred to: it may be used again at once. */
+void qcow2_co_alloc_undo(struct qcow2_image *image, int64_t offset, int64_t length);
+
+/* Notes that entry `old` is no longer referred to in memory. No yield. */
+void qcow2_free_later(struct qcow2_image *image, const struct qcow2_entry *old, bool discard);
+
+/* Lowers the refcounts of what the disk no longer refers to. */
+int qcow2_co_release(struct qcow2_image *image, const GArray *freed);
+
+#endif

@@ -1,0 +1,196 @@
+/*
+ * Growing. A larger L1 table is written elsewhere, made durable, and then the
+ * header moves to it and to the new size in one write; the old table's clusters
+ * go the way of all freed clusters. New guest space reads as zero: where a backing
+ * file is longer than the disk was, that needs zero clusters.
+ */
+#include "qcow2/resize.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "qcow2/alloc.h"
+#include "qcow2/commit.h"
+#include "qcow2/write.h"
+#include "qcow2/zero.h"
+
+/* A larger L1 table that is not in use yet. */
+struct larger_l1 {
+    uint64_t *table;
+    struct bitmap *dirty, *unlinked;
+    int64_t entries, offset, clusters;
+};
+
+static void larger_l1_done(struct larger_l1 *l)
+{
+    g_free(l->table);
+    bitmap_free(l->dirty);
+    bitmap_free(l->unlinked);
+}
+
+static int co_prepare(struct qcow2_image *image, int64_t entries, struct larger_l1 *l)
+{
+    l->entries = entries;
+    l->clusters = div_up(entries * 8, image->cluster_size);
+    l->table = g_try_malloc0((gsize)(entries + 1) * 8);
+    l->dirty = bitmap_try_new(entries + 1);
+    l->unlinked = bitmap_try_new(entries + 1);
+    if (!l->table || !l->dirty || !l->unlinked) {
+        return -ENOMEM;
+    }
+    return qcow2_co_alloc_table(image, l->clusters, &l->offset);
+}
+
+/* Makes `l` the image's table. L1 holds still: commit_lock is held and `committing` set. */
+static int co_switch(struct qcow2_image *image, struct larger_l1 *l)
+{
+    struct qcow2_header *h = &image->header;
+    struct qcow2_entry old = {.kind = QCOW2_NORMAL,
+                              .host_off = h->l1_offset,
+                              .length = align_up((int64_t)h->l1_entries * 8, image->cluster_size)};
+    memcpy(l->table, image->l1, (size_t)h->l1_entries * 8);
+    bitmap_set(l->dirty, 0, l->entries);
+    int ret = qcow2_co_write_entries(image, l->offset, l->table, l->entries, l->dirty);
+    ret = ret ? ret : node_co_flush(image->node->file);
+    if (ret) {
+        return ret;
+    }
+    h->l1_offset = l->offset;
+    bool had_table = h->l1_entries;
+    h->l1_entries = (uint32_t)l->entries;
+    ret = qcow2_co_write_header(image);
+    if (ret) {
+        image->broken = ret;
+        return ret;
+    }
+    struct larger_l1 mine = {image->l1, image->l1_dirty, image->l1_unlinked, 0, 0, 0};
+    image->l1 = l->table;
+    image->l1_dirty = l->dirty;
+    image->l1_unlinked = l->unlinked;
+    *l = mine;
+    if (had_table) {
+        metaset_remove(image->meta, old.host_off >> image->cluster_bits,
+                       old.length >> image->cluster_bits);
+        qcow2_free_later(image, &old, false);
+    }
+    return 0;
+}
+
+/* Everything is committed first, so that the new table holds only what is durable. */
+static int co_switch_committed(struct qcow2_image *image, struct larger_l1 *l)
+{
+    co_mutex_co_lock(&image->commit_lock);
+    int ret;
+    do {
+        ret = qcow2_co_commit_locked(image);
+    } while (!ret && image->l1_is_dirty);
+    image->committing = true;
+    ret = ret ? ret : co_switch(image, l);
+    image->committing = false;
+    co_queue_wake_all(&image->commit_waiters);
+    co_mutex_unlock(&image->commit_lock);
+    return ret;
+}
+
+static int co_grow_l1(struct qcow2_image *image, int64_t entries)
+{
+    struct larger_l1 l = {0};
+    int ret = co_prepare(image, entries, &l);
+    /* The blocks that count the new table must be durable before the header points to it. */
+    if (!ret && (ret = co_switch_committed(image, &l)) && !image->broken) {
+        metaset_remove(image->meta, l.offset >> image->cluster_bits, l.clusters);
+        qcow2_co_alloc_undo(image, l.offset, l.clusters << image->cluster_bits);
+    }
+    larger_l1_done(&l);
+    return ret;
+}
+
+static int co_write_zeroes(struct qcow2_image *image, int64_t from, int64_t to)
+{
+    enum { CHUNK = 1024 * 1024 };
+    uint8_t *buf = g_try_malloc0((gsize)min_i64(CHUNK, to - from));
+    int ret = buf ? 0 : -ENOMEM;
+    struct range_hold hold;
+    int64_t start = image_cluster_start(image, from);
+    range_lock_co_lock(&image->guest, &hold, start, image_cluster_end(image, to) - start, true);
+    for (int64_t n; from < to && !ret; from += n) {
+        struct iovec slot;
+        n = min_i64(CHUNK, to - from);
+        ret = qcow2_co_write_held(image, from, n, span_of(&slot, buf, (size_t)n));
+    }
+    range_lock_unlock(&image->guest, &hold);
+    g_free(buf);
+    return ret;
+}
+
+/* Guest [from, to) must not show what the backing file, or the rest of a cluster, holds there. */
+static int co_hide_old(struct blk_node *node, int64_t from, int64_t to)
+{
+    struct qcow2_image *image = qcow2_image(node);
+    int64_t whole = min_i64(image_cluster_end(image, from), to);
+    int64_t backed = node->backing ? min_i64(node_size(node->backing), to) : 0;
+    backed = min_i64(image_cluster_end(image, backed), to);
+    int ret = qcow2_co_write_begin(image);
+    if (!ret && from < whole) {
+        ret = co_write_zeroes(image, from, whole);
+    }
+    if (ret || backed <= whole) {
+        return ret;
+    }
+    ret = qcow2_co_zero(node, whole, backed - whole, REQ_MAY_UNMAP);
+    return ret == -ENOTSUP ? co_write_zeroes(image, whole, backed) : ret;
+}
+
+static bool check_resize(struct blk_node *node, int64_t size, const char *preallocation,
+                         GError **error)
+{
+    struct qcow2_image *image = qcow2_image(node);
+    if (preallocation && strcmp(preallocation, "off")) {
+        return error_set(error, ENOTSUP,
+                         "growing a qcow2 image with preallocation=%s is not supported yet",
+                         preallocation);
+    }
+    if (size < node->size) {
+        return error_set(error, ENOTSUP, "shrinking qcow2 images is not supported yet");
+    }
+    return qcow2_l1_entries(size, image->cluster_bits) >= 0 ||
+           error_set(error, EFBIG,
+                     "%" PRId64 " bytes are too large for clusters of %" PRId64
+                     " bytes; use larger clusters",
+                     size, image->cluster_size);
+}
+
+static int co_grow(struct blk_node *node, int64_t size)
+{
+    struct qcow2_image *image = qcow2_image(node);
+    int64_t old_size = node->size;
+    int64_t entries = qcow2_l1_entries(size, image->cluster_bits);
+    int ret = qcow2_co_write_begin(image);
+    if (!ret && entries > image->header.l1_entries) {
+        ret = co_grow_l1(image, entries);
+    }
+    if (ret) {
+        return ret;
+    }
+    node->size = size;
+    ret = co_hide_old(node, old_size, size);
+    ret = ret ? ret : qcow2_co_commit(image);
+    ret = ret ? ret : node_co_flush(node->file);
+    if (ret) {
+        node->size = old_size;
+        return ret;
+    }
+    image->header.size = size;
+    image->broken = qcow2_co_write_header(image);
+    return image->broken;
+}
+
+bool qcow2_co_resize(struct blk_node *node, int64_t size, const char *preallocation, GError **error)
+{
+    if (!check_resize(node, size, preallocation, error)) {
+        return false;
+    }
+    int ret = size > node->size ? co_grow(node, size) : 0;
+    return !ret || error_set_errno(error, -ret, "could not grow '%s' to %" PRId64 " bytes",
+                                   node_filename(node), size);
+}
