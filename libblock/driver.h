@@ -148,6 +148,7 @@ struct blk_node {
     int refs;
     json_t *spec;            /* the driver's own options as given, for node_filename() */
     int depth;               /* references followed from the top image to this one */
+    int rank;                /* layers below this one, on the longest way down */
     struct blk_node *opener; /* while opening: the node whose reference this is */
 
     /* request path, owned by libblock/request.c */

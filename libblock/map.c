@@ -8,7 +8,7 @@
  * one extent of the layer above and appends to the caller's list, so a walk
  * needs no more memory than one batch of extents a layer.
  */
-#include "libblock/driver.h"
+#include "libblock/deep.h"
 
 #include <errno.h>
 
@@ -140,8 +140,8 @@ static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, 
 
 /* Maps a range of a layer, `depth` layers below the asked node, whose offset there is `shift`
  * further on. */
-static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
-                        int64_t shift, int depth)
+static int walk_co_layer(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
+                         int64_t shift, int depth)
 {
     int64_t end = offset + length;
     int64_t inside = min_i64(end, max_i64(offset, node_size(node)));
@@ -168,6 +168,30 @@ static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset
         ret = walk_add(walk, &beyond);
     }
     return ret;
+}
+
+struct deep_walk {
+    struct walk *walk;
+    struct blk_node *node;
+    int64_t offset, length, shift;
+    int depth, result;
+};
+
+static void deep_walk_co_run(void *arg)
+{
+    struct deep_walk *d = arg;
+    d->result = walk_co_layer(d->walk, d->node, d->offset, d->length, d->shift, d->depth);
+}
+
+static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
+                        int64_t shift, int depth)
+{
+    if (!deep_is_due(node)) {
+        return walk_co_layer(walk, node, offset, length, shift, depth);
+    }
+    struct deep_walk d = {walk, node, offset, length, shift, depth, -EIO};
+    deep_co_call(deep_walk_co_run, &d);
+    return d.result;
 }
 
 int node_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "libblock/deep.h"
 #include "libblock/graph.h"
 #include "libblock/request.h"
 
@@ -58,17 +59,39 @@ static bool flush_co_last(struct blk_node *node, GError **error)
                                    node_filename(node));
 }
 
-bool node_co_close(struct blk_node *node, GError **error)
+static bool close_co_last(struct blk_node *node, GError **error)
 {
-    if (!node || --node->refs > 0) {
-        return true;
-    }
     request_co_wait_idle(node);
     bool ok = flush_co_last(node, error);
     if (node->driver->co_close) {
         ok = node->driver->co_close(node, ok ? error : NULL) && ok;
     }
     return node_co_free(node, ok ? error : NULL) && ok;
+}
+
+struct closing {
+    struct blk_node *node;
+    GError **error;
+    bool ok;
+};
+
+static void closing_co_run(void *arg)
+{
+    struct closing *closing = arg;
+    closing->ok = close_co_last(closing->node, closing->error);
+}
+
+bool node_co_close(struct blk_node *node, GError **error)
+{
+    if (!node || --node->refs > 0) {
+        return true;
+    }
+    if (!deep_is_due(node)) {
+        return close_co_last(node, error);
+    }
+    struct closing closing = {node, error, false};
+    deep_co_call(closing_co_run, &closing);
+    return closing.ok;
 }
 
 /* A whole number of blocks, at least one; 0 stays 0. */

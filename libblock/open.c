@@ -15,10 +15,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "libblock/deep.h"
 #include "libblock/graph.h"
 #include "libblock/name.h"
 #include "libblock/node.h"
 #include "libblock/probe.h"
+
+enum { LEVEL_MAX = 16 };
 
 struct common_options {
     bool on;
@@ -125,6 +128,7 @@ static struct blk_node *open_co_driver(const struct open_request *request, json_
     node->opener = NULL;
     if (ok) {
         node_update_limits(node);
+        deep_set_rank(node);
         return node;
     }
     if (opened && driver->co_close) {
@@ -158,9 +162,13 @@ static struct blk_node *open_co_file(const struct open_request *request, json_t 
     if (!name && !json_is_object(value)) {
         error_set(error, EINVAL, "no file is named: give file.filename=...");
     } else {
-        struct open_request child = {
-            request->graph, name, NULL,           json_is_object(value) ? value : NULL,
-            flags,          true, request->opener};
+        struct open_request child = *request;
+        child.name = name;
+        child.driver = NULL;
+        child.tree = json_is_object(value) ? value : NULL;
+        child.flags = flags;
+        child.protocol = true;
+        child.level++;
         file = open_co_node(&child, error);
     }
     json_decref(value);
@@ -236,6 +244,10 @@ static struct blk_node *open_co_tree(const struct open_request *request, json_t 
 {
     const struct blk_driver *driver;
     uint32_t flags = request->flags;
+    if (request->level > LEVEL_MAX) {
+        error_set(error, ELOOP, "more than %d formats and filters on top of each other", LEVEL_MAX);
+        return NULL;
+    }
     if (!choose_driver(request, tree, &driver, error) || !take_common(tree, &flags, error)) {
         return NULL;
     }
@@ -284,7 +296,8 @@ struct blk_node *open_co_node(const struct open_request *request, GError **error
 struct blk_node *node_co_open(struct blk_graph *graph, const char *name, const char *driver,
                               json_t *options, uint32_t flags, GError **error)
 {
-    struct open_request request = {graph, name, driver, options, flags, false, NULL};
+    struct open_request request = {
+        .graph = graph, .name = name, .driver = driver, .tree = options, .flags = flags};
     return open_co_node(&request, error);
 }
 

@@ -14,6 +14,7 @@ struct open_request {
     uint32_t flags;          /* enum node_flags */
     bool protocol;           /* guess a protocol from the name, never a format from the content */
     struct blk_node *opener; /* the node that refers to this one, or NULL */
+    int level;               /* formats and filters above this one in the tree */
 };
 
 struct blk_node *open_co_node(const struct open_request *request, GError **error);

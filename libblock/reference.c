@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libblock/deep.h"
 #include "libblock/graph.h"
 #include "libblock/name.h"
 #include "libblock/node.h"
@@ -85,6 +86,18 @@ static bool check_loop(struct blk_node *parent, const char *full, const char *ro
     return true;
 }
 
+struct reference {
+    struct open_request request;
+    GError **error;
+    struct blk_node *node;
+};
+
+static void reference_co_run(void *arg)
+{
+    struct reference *reference = arg;
+    reference->node = open_co_node(&reference->request, reference->error);
+}
+
 struct blk_node *node_co_open_reference(struct blk_node *parent, const char *name,
                                         const char *format, uint32_t flags, const char *role,
                                         GError **error)
@@ -93,9 +106,12 @@ struct blk_node *node_co_open_reference(struct blk_node *parent, const char *nam
     if (!check_trust(parent, name, full, role, error) || !check_loop(parent, full, role, error)) {
         return NULL;
     }
-    struct open_request request = {
-        .graph = parent->graph, .name = full, .driver = format, .flags = flags, .opener = parent};
-    struct blk_node *node = open_co_node(&request, error);
+    struct reference reference = {
+        {.graph = parent->graph, .name = full, .driver = format, .flags = flags, .opener = parent},
+        error,
+        NULL};
+    deep_co_call(reference_co_run, &reference);
+    struct blk_node *node = reference.node;
     if (!node) {
         g_prefix_error(error, "%s of '%s': ", role, node_filename(parent));
         return NULL;

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 
+#include "libblock/deep.h"
 #include "libblock/graph.h"
 #include "libblock/probe.h"
 #include "libblock/transfer.h"
@@ -94,6 +95,26 @@ void request_note_write(struct blk_node *node, int64_t end)
     __atomic_add_fetch(&node->write_gen, 1, __ATOMIC_RELEASE);
 }
 
+struct deep_read {
+    struct blk_node *node;
+    int64_t offset, length;
+    struct span span;
+    int result;
+};
+
+static void deep_read_co_run(void *arg)
+{
+    struct deep_read *r = arg;
+    r->result = transfer_co_read(r->node, r->offset, r->length, r->span);
+}
+
+static int read_co_deep(struct blk_node *node, int64_t offset, int64_t length, struct span span)
+{
+    struct deep_read r = {node, offset, length, span, -EIO};
+    deep_co_call(deep_read_co_run, &r);
+    return r.result;
+}
+
 int node_co_read(struct blk_node *node, int64_t offset, int64_t length, struct span span)
 {
     int ret = request_check_range(offset, length);
@@ -104,7 +125,8 @@ int node_co_read(struct blk_node *node, int64_t offset, int64_t length, struct s
         return transfer_co_read(node, offset, length, span);
     }
     request_co_begin(node);
-    ret = transfer_co_read(node, offset, length, span);
+    ret = G_UNLIKELY(deep_is_due(node)) ? read_co_deep(node, offset, length, span)
+                                        : transfer_co_read(node, offset, length, span);
     request_end(node);
     return ret;
 }
