@@ -31,11 +31,14 @@ static bool note_table(struct qcow2_image *image, int64_t offset, int64_t cluste
                          "%s %" PRId64 " at 0x%" PRIx64 " is past the end of the file", what,
                          number, offset);
     }
-    return metaset_add(image->meta, offset >> image->cluster_bits, clusters) ||
-           error_set(error, EINVAL,
-                     "%s %" PRId64 " at 0x%" PRIx64 " overlaps another table; the image needs a "
-                     "repair ('check -r all') before it can be written",
-                     what, number, offset);
+    int ret = metaset_add(image->meta, offset >> image->cluster_bits, clusters);
+    if (ret == -EEXIST) {
+        return error_set(error, EINVAL,
+                         "%s %" PRId64 " at 0x%" PRIx64 " overlaps another table; the image needs "
+                         "a repair ('check -r all') before it can be written",
+                         what, number, offset);
+    }
+    return !ret || error_set(error, -ret, "too many scattered tables to write to the image");
 }
 
 static bool note_l2_tables(struct qcow2_image *image, GError **error)
@@ -74,7 +77,7 @@ static bool note_metadata(struct qcow2_image *image, GError **error)
     const struct qcow2_header *h = &image->header;
     int64_t l1_clusters = div_up((int64_t)h->l1_entries * 8, image->cluster_size);
     image->meta = metaset_new();
-    return metaset_add(image->meta, 0, 1) &&
+    return !metaset_add(image->meta, 0, 1) &&
            (!l1_clusters || note_table(image, h->l1_offset, l1_clusters, "L1 table", 0, error)) &&
            note_table(image, h->reftable_offset, h->reftable_clusters, "refcount table", 0,
                       error) &&
@@ -164,8 +167,9 @@ static int co_make_block(struct qcow2_image *image, int64_t cluster)
     while (image->committing) {
         co_queue_co_wait(&image->commit_waiters);
     }
-    if (!metaset_add(image->meta, cluster, 1)) {
-        return qcow2_co_corrupt(image, "free cluster", cluster);
+    int ret = metaset_add(image->meta, cluster, 1);
+    if (ret) {
+        return ret == -EEXIST ? qcow2_co_corrupt(image, "free cluster", cluster) : ret;
     }
     for (int64_t at = 0; at < image->cluster_size; at += image->slice_size) {
         if (!qcow2_cache_add_zero(image->refblocks, offset + at)) {
@@ -179,7 +183,7 @@ static int co_make_block(struct qcow2_image *image, int64_t cluster)
     image->reftable_is_dirty = true;
     image->fresh_from = max_i64(image->fresh_from, offset + image->cluster_size);
     struct place place;
-    int ret = co_find_place(image, cluster, &place);
+    ret = co_find_place(image, cluster, &place);
     if (!ret) {
         place_set(image, &place, place.index, place.index + 1, 1);
     }
@@ -309,8 +313,10 @@ int qcow2_co_alloc_table(struct qcow2_image *image, int64_t count, int64_t *ret_
         have += run.count;
     }
     image->free_hint = min_i64(image->free_hint, first_hint);
-    if (!metaset_add(image->meta, start >> image->cluster_bits, count)) {
-        return qcow2_co_corrupt(image, "free cluster", start >> image->cluster_bits);
+    int ret = metaset_add(image->meta, start >> image->cluster_bits, count);
+    if (ret) {
+        qcow2_co_alloc_undo(image, start, count << image->cluster_bits);
+        return ret;
     }
     *ret_offset = start;
     return 0;
@@ -405,13 +411,40 @@ static void note_free(struct qcow2_image *image, int64_t cluster)
     }
 }
 
+/* Gives those clusters of [first, end) back to the file that only one entry referred to. */
+static int co_discard_clusters(struct qcow2_image *image, int64_t first, int64_t end)
+{
+    int64_t start = first;
+    for (int64_t c = first; c <= end; c++) {
+        struct place place;
+        int ret = c < end ? co_find_place(image, c, &place) : 0;
+        if (ret) {
+            return ret;
+        }
+        if (c < end && place_get(image, &place, place.index) == 1) {
+            continue;
+        }
+        if (c > start) {
+            node_co_discard(image->node->file, start << image->cluster_bits,
+                            (c - start) << image->cluster_bits);
+        }
+        start = c + 1;
+    }
+    return 0;
+}
+
 /* Lowers the refcount of each cluster that [offset, +length) touches. */
 static int co_lower(struct qcow2_image *image, int64_t offset, int64_t length, bool discard)
 {
+    int64_t first = offset >> image->cluster_bits;
     int64_t end = div_up(offset + length, image->cluster_size);
-    for (int64_t c = offset >> image->cluster_bits; c < end; c++) {
+    if (metaset_test(image->meta, first, end - first)) {
+        return qcow2_co_corrupt(image, "freed cluster", first);
+    }
+    int ret = discard ? co_discard_clusters(image, first, end) : 0;
+    for (int64_t c = first; c < end && !ret; c++) {
         struct place place;
-        int ret = co_find_place(image, c, &place);
+        ret = co_find_place(image, c, &place);
         if (ret) {
             return ret;
         }
@@ -419,19 +452,12 @@ static int co_lower(struct qcow2_image *image, int64_t offset, int64_t length, b
         if (!old) {
             return qcow2_co_corrupt(image, "refcount of freed cluster", c);
         }
-        if (old == 1 && discard) {
-            node_co_discard(image->node->file, c << image->cluster_bits, image->cluster_size);
-            ret = co_find_place(image, c, &place);
-            if (ret) {
-                return ret;
-            }
-        }
         place_set(image, &place, place.index, place.index + 1, old - 1);
         if (old == 1) {
             note_free(image, c);
         }
     }
-    return 0;
+    return ret;
 }
 
 void qcow2_co_alloc_undo(struct qcow2_image *image, int64_t offset, int64_t length)
@@ -441,10 +467,26 @@ void qcow2_co_alloc_undo(struct qcow2_image *image, int64_t offset, int64_t leng
     co_mutex_unlock(&image->alloc_lock);
 }
 
+/* Whole clusters that follow the last freed ones are noted with them. */
+static bool join_freed(struct qcow2_image *image, const struct qcow2_freed *freed)
+{
+    if (!image->freed->len || !is_aligned(freed->offset | freed->length, image->cluster_size)) {
+        return false;
+    }
+    struct qcow2_freed *last =
+        &g_array_index(image->freed, struct qcow2_freed, image->freed->len - 1);
+    if (!is_aligned(last->offset | last->length, image->cluster_size) ||
+        last->offset + last->length != freed->offset || last->discard != freed->discard) {
+        return false;
+    }
+    last->length += freed->length;
+    return true;
+}
+
 void qcow2_free_later(struct qcow2_image *image, const struct qcow2_entry *old, bool discard)
 {
-    if (old->host_off) {
-        struct qcow2_freed freed = {old->host_off, old->length, discard};
+    struct qcow2_freed freed = {old->host_off, old->length, discard};
+    if (old->host_off && !join_freed(image, &freed)) {
         g_array_append_val(image->freed, freed);
     }
 }

@@ -107,7 +107,7 @@ static void cache_remove(struct qcow2_cache *cache, struct qcow2_table *table)
 static void cache_make_room(struct qcow2_cache *cache)
 {
     struct qcow2_table *t = cache->oldest;
-    while (t && cache->count >= cache->limit) {
+    while (t && cache->count - cache->dirty_count >= cache->limit) {
         struct qcow2_table *newer = t->newer;
         if (!t->dirty_to && !t->loading && !t->writing) {
             cache_remove(cache, t);
@@ -118,9 +118,7 @@ static void cache_make_room(struct qcow2_cache *cache)
 
 static struct qcow2_table *cache_add(struct qcow2_cache *cache, int64_t offset)
 {
-    if (cache->count - cache->dirty_count >= cache->limit || cache->count >= cache->limit) {
-        cache_make_room(cache);
-    }
+    cache_make_room(cache);
     struct qcow2_table *table = g_new0(struct qcow2_table, 1);
     table->data = aligned_alloc(WRITE_ALIGN, (size_t)align_up(cache->table_size, WRITE_ALIGN));
     if (!table->data) {

@@ -22,7 +22,7 @@
 #include "qcow2/corrupt.h"
 #include "qcow2/reftable.h"
 
-enum { SECTOR = 512, MAX_DIRTY = 16 * 1024 * 1024 };
+enum { SECTOR = 512, MAX_DIRTY = 16 * 1024 * 1024, MAX_FREED = 1 << 18 };
 
 /* ---- pieces ---- */
 
@@ -143,26 +143,27 @@ int qcow2_co_commit(struct qcow2_image *image)
     return ret;
 }
 
-/* Readers of compressed data ask for whole sectors: the file ends with one. */
-static int co_complete_sector(struct qcow2_image *image)
+/* Other programs may not expect a file that ends within a cluster that is in use. */
+static int co_complete_file(struct qcow2_image *image)
 {
     struct blk_node *file = image->node->file;
-    int64_t size = node_size(file);
-    int64_t missing = align_up(size, SECTOR) - size;
-    static const uint8_t zeroes[SECTOR];
-    return missing && file->growable ? node_co_pwrite(file, size, missing, zeroes) : 0;
+    GError *error = NULL;
+    if (!file->growable || !image->write_started || node_size(file) >= image->fresh_from ||
+        node_co_resize(file, image->fresh_from, "off", &error)) {
+        return 0;
+    }
+    int ret = -error_errno(error);
+    g_error_free(error);
+    return ret;
 }
 
 int qcow2_co_commit_all(struct qcow2_image *image)
 {
-    if (image->broken) {
-        return 0; /* reported by the request that met it */
-    }
     int ret = qcow2_co_commit(image);
     if (!ret && qcow2_cache_dirty_bytes(image->refblocks)) {
         ret = qcow2_co_commit(image);
     }
-    return ret || !image->packed_end ? ret : co_complete_sector(image);
+    return ret ? ret : co_complete_file(image);
 }
 
 int qcow2_co_flush(struct blk_node *node)
@@ -194,5 +195,6 @@ int qcow2_co_write_begin(struct qcow2_image *image)
         ret = co_settle_autoclear(image);
     }
     int64_t dirty = qcow2_cache_dirty_bytes(image->l2) + qcow2_cache_dirty_bytes(image->refblocks);
-    return ret || dirty < MAX_DIRTY ? ret : qcow2_co_commit(image);
+    bool much = dirty >= MAX_DIRTY || (!ret && image->freed->len >= MAX_FREED);
+    return ret || !much ? ret : qcow2_co_commit(image);
 }

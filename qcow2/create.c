@@ -153,11 +153,10 @@ static int co_out_room(struct out *out, int64_t length, uint8_t **ret_room)
     return ret;
 }
 
-/* `count` entries that point to clusters from `target` on, and zeroes up to `clusters`. */
+/* `count` entries that point to clusters from `target` on, and zeroes up to `total` entries. */
 static int co_out_pointers(struct out *out, const struct qcow2_layout *l, int64_t target,
-                           uint64_t flags, int64_t count, int64_t clusters)
+                           uint64_t flags, int64_t count, int64_t total)
 {
-    int64_t total = clusters << (l->cluster_bits - 3);
     int ret = 0;
     for (int64_t i = 0, n; i < total && !ret; i += n) {
         uint8_t *room;
@@ -189,20 +188,24 @@ static int co_out_refblocks(struct out *out, const struct qcow2_layout *l)
     return ret;
 }
 
+/* The tables, each padded to whole clusters, but for an L1 table that ends the file. */
 static int co_write_tables(struct blk_node *file, const struct qcow2_layout *l)
 {
     const uint64_t copied = UINT64_C(1) << 63;
     struct out out = {.file = file, .buf = g_try_malloc(BUFFER), .offset = l->reftable_offset};
-    if (!out.buf) {
-        return -ENOMEM;
-    }
-    int ret = co_out_pointers(&out, l, l->refblocks_offset, 0, l->refblocks, l->reftable_clusters);
+    int shift = l->cluster_bits - 3;
+    int64_t l1_total = l->l2_tables ? l->l1_clusters << shift : l->l1_entries;
+    int ret = out.buf ? 0 : -ENOMEM;
+    ret = ret ? ret
+              : co_out_pointers(&out, l, l->refblocks_offset, 0, l->refblocks,
+                                l->reftable_clusters << shift);
     ret = ret ? ret : co_out_flush(&out);
     ret = ret ? ret : co_out_refblocks(&out, l);
     ret = ret ? ret : co_out_flush(&out);
-    ret = ret ? ret : co_out_pointers(&out, l, l->l2_offset, copied, l->l2_tables, l->l1_clusters);
+    ret = ret ? ret : co_out_pointers(&out, l, l->l2_offset, copied, l->l2_tables, l1_total);
     ret = ret ? ret
-              : co_out_pointers(&out, l, l->data_offset, copied, l->data_clusters, l->l2_tables);
+              : co_out_pointers(&out, l, l->data_offset, copied, l->data_clusters,
+                                l->l2_tables << shift);
     ret = ret ? ret : co_out_flush(&out);
     g_free(out.buf);
     return ret;
@@ -233,11 +236,12 @@ static struct qcow2_header header_of(const struct qcow2_create_options *o, int64
 static bool co_extend(const struct blk_create *create, const struct qcow2_layout *l, int mode,
                       GError **error)
 {
-    int64_t total = l->total << l->cluster_bits;
+    int64_t total = mode == PREALLOC_OFF ? 0 : l->total << l->cluster_bits;
     const char *name = mode >= PREALLOC_FALLOC ? preallocation_names[mode] : "off";
     if (create->file->growable) {
         return node_size(create->file) >= total || node_co_resize(create->file, total, name, error);
     }
+    total = l->total << l->cluster_bits;
     return node_size(create->file) >= total ||
            error_set(error, ENOSPC, "'%s' has %" PRId64 " bytes, the image needs %" PRId64,
                      create->filename, node_size(create->file), total);

@@ -41,7 +41,7 @@ bool qcow2_layout_plan(int64_t size, int cluster_bits, int refcount_order, bool 
                          "The image size is too large for file format 'qcow2' (try using a larger "
                          "cluster size)");
     }
-    l.l1_clusters = max_i64(1, div_up(l.l1_entries * 8, cluster));
+    l.l1_clusters = div_up(l.l1_entries * 8, cluster);
     if (preallocate) {
         l.l2_tables = l.l1_entries;
         l.data_clusters = div_up(size, cluster);
@@ -56,8 +56,8 @@ bool qcow2_layout_plan(int64_t size, int cluster_bits, int refcount_order, bool 
     }
     l.reftable_offset = cluster;
     l.refblocks_offset = l.reftable_offset + (l.reftable_clusters << cluster_bits);
-    l.l1_offset = l.refblocks_offset + (l.refblocks << cluster_bits);
-    l.l2_offset = l.l1_offset + (l.l1_clusters << cluster_bits);
+    l.l2_offset = l.refblocks_offset + ((l.refblocks + l.l1_clusters) << cluster_bits);
+    l.l1_offset = l.l1_entries ? l.l2_offset - (l.l1_clusters << cluster_bits) : 0;
     l.data_offset = l.l2_offset + (l.l2_tables << cluster_bits);
     *ret_layout = l;
     return true;

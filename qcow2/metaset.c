@@ -4,11 +4,12 @@
  */
 #include "qcow2/metaset.h"
 
+#include <errno.h>
 #include <glib.h>
 
 #include "base/bytes.h"
 
-enum { PAGE_BITS = 4096 };
+enum { PAGE_BITS = 4096, MAX_PAGES = 1 << 18 };
 
 struct metaset {
     GHashTable *pages; /* page number to uint64_t[PAGE_BITS / 64] */
@@ -62,15 +63,18 @@ bool metaset_test(const struct metaset *set, int64_t first, int64_t count)
     return false;
 }
 
-bool metaset_add(struct metaset *set, int64_t first, int64_t count)
+int metaset_add(struct metaset *set, int64_t first, int64_t count)
 {
     if (metaset_test(set, first, count)) {
-        return false;
+        return -EEXIST;
+    }
+    if (g_hash_table_size(set->pages) + count / PAGE_BITS + 2 > MAX_PAGES) {
+        return -ENOMEM;
     }
     for (int64_t c = first; c < first + count; c++) {
         page_make(set, c)[c % PAGE_BITS / 64] |= UINT64_C(1) << (c % 64);
     }
-    return true;
+    return 0;
 }
 
 void metaset_remove(struct metaset *set, int64_t first, int64_t count)

@@ -13,9 +13,9 @@ struct metaset;
 struct metaset *metaset_new(void);
 void metaset_free(struct metaset *set);
 
-/* Adds clusters [first, first + count). False, and nothing added, when one of them is in already or
- * memory is short. */
-bool metaset_add(struct metaset *set, int64_t first, int64_t count);
+/* Adds clusters [first, first + count): 0, -EEXIST when one of them is in already, or -ENOMEM when
+ * the set would take more memory than any sane image needs. */
+int metaset_add(struct metaset *set, int64_t first, int64_t count);
 
 void metaset_remove(struct metaset *set, int64_t first, int64_t count);
 
