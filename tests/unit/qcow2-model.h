@@ -25,6 +25,7 @@ struct model {
     struct loop *loop;
     struct blk_graph *graph;
     struct blk_node *node;
+    struct blk_node *jolt; /* the filter below, or NULL: see qcow2-jolt.h */
     char *folder, *path;
     uint8_t *bytes;   /* what the guest should see */
     uint8_t *unknown; /* 1: contents undefined (discarded over a version 2 backing file) */
@@ -35,6 +36,13 @@ void model_start(struct model *model, const struct model_shape *shape, guint32 s
 void model_stop(struct model *model); /* removes the folder */
 void model_reopen(struct model *model);
 
+/* Closing that may fail, and opening again. */
+void model_close_any(struct model *model);
+void model_open(struct model *model);
+
+/* Reopens with a jolt filter between image and file. */
+void model_jolt(struct model *model);
+
 /* One random request, up to `max_length` bytes; reads are compared. */
 void model_step(struct model *model, int64_t max_length);
 
@@ -44,5 +52,8 @@ void model_compare(struct model *model);
 /* Asks Debian's qemu-img whether the image is clean (leaks too), and whether it reads the same.
  * Nothing happens where there is no qemu-img. */
 void model_ask_peer(struct model *model);
+
+/* Asks it only whether the image is sound; with `leaks` it may hold clusters that nobody uses. */
+void model_check_peer(struct model *model, bool leaks);
 
 #endif
