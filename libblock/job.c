@@ -39,6 +39,9 @@ struct job *job_new(const struct job_type *type, void *arg)
 
 void job_free(struct job *job)
 {
+    if (job && job->type->free) {
+        job->type->free(job->arg);
+    }
     g_free(job);
 }
 

@@ -19,6 +19,7 @@ struct job_progress {
 struct job_type {
     const char *name; /* "convert" */
     bool (*co_run)(struct job *job, void *arg, GError **error);
+    void (*free)(void *arg); /* with the job; NULL: the argument is not the job's */
 };
 
 /* A job that will run type->co_run(job, arg). */
