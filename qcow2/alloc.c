@@ -112,6 +112,23 @@ void qcow2_refcounts_done(struct qcow2_image *image)
     metaset_free(image->meta);
 }
 
+bool qcow2_co_refcounts_reload(struct qcow2_image *image, GError **error)
+{
+    qcow2_refcounts_done(image);
+    bitmap_free(image->l1_dirty);
+    bitmap_free(image->l1_unlinked);
+    image->freed = NULL;
+    image->reftable = NULL;
+    image->reftable_dirty = NULL;
+    image->meta = NULL;
+    image->l1_dirty = NULL;
+    image->l1_unlinked = NULL;
+    image->writable = false;
+    image->free_hint = 0;
+    image->packed_end = 0;
+    return qcow2_co_refcounts_open(image, error);
+}
+
 /* ---- one refcount ---- */
 
 /* A place in a cached part of a refcount block. */

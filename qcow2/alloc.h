@@ -15,6 +15,9 @@ struct qcow2_run {
 /* Loads the refcount table and learns where the metadata is; the image becomes writable. Refuses
  * tables that overlap each other. */
 bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error);
+
+/* The same again, after another writer than this file (plan.c) has filled the image. */
+bool qcow2_co_refcounts_reload(struct qcow2_image *image, GError **error);
 void qcow2_refcounts_done(struct qcow2_image *image);
 
 /* Takes between 1 and `want` clusters in a row. */

@@ -8,6 +8,7 @@
 #include "qcow2/describe.h"
 #include "qcow2/map.h"
 #include "qcow2/open.h"
+#include "qcow2/plan.h"
 #include "qcow2/read.h"
 #include "qcow2/resize.h"
 #include "qcow2/write.h"
@@ -41,4 +42,5 @@ const struct blk_driver qcow2_driver = {
     .co_resize = qcow2_co_resize,
     .info = qcow2_info,
     .co_create = qcow2_co_create,
+    .plan = &qcow2_plan_ops,
 };
