@@ -204,7 +204,7 @@ static bool co_run_item(struct pipeline *p, void *slot, const struct pipeline_it
     return true;
 }
 
-static void run_slot_co(struct pipeline *p)
+static void slot_co_run(struct pipeline *p)
 {
     void *slot = p->task->slot_new(p->task->user);
     struct pipeline_item item;
@@ -221,7 +221,7 @@ static void run_slot_co(struct pipeline *p)
 static void slot_co_entry(void *arg)
 {
     struct worker *worker = arg;
-    run_slot_co(worker->pipeline);
+    slot_co_run(worker->pipeline);
     worker->live--;
     co_queue_wake_all(&worker->idle);
 }

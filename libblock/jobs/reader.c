@@ -72,7 +72,7 @@ struct owner_read {
     int result;
 };
 
-static void owner_read_co(void *arg)
+static void owner_co_read(void *arg)
 {
     struct owner_read *read = arg;
     struct iovec slot;
@@ -89,7 +89,7 @@ static int co_read_plain(struct reader *reader, const struct blk_extent *extent,
         return leaf_co_read(extent->leaf, at, length, buf);
     }
     struct owner_read read = {extent->leaf, at, length, buf, 0};
-    loop_co_call(reader->owner, owner_read_co, &read);
+    loop_co_call(reader->owner, owner_co_read, &read);
     return read.result;
 }
 
@@ -217,9 +217,9 @@ static int unpack(struct reader *reader, const struct blk_extent *extent, const 
     return ret;
 }
 
-static int unpack_or_salvage(struct reader *reader, const struct blk_extent *extent,
-                             const uint8_t *packed, int64_t packed_length, int64_t offset,
-                             int64_t end, uint8_t *buf)
+static int co_unpack_or_salvage(struct reader *reader, const struct blk_extent *extent,
+                                const uint8_t *packed, int64_t packed_length, int64_t offset,
+                                int64_t end, uint8_t *buf)
 {
     int ret = unpack(reader, extent, packed, packed_length, offset, end, buf);
     if (ret && reader->salvage.enabled) {
@@ -259,8 +259,8 @@ static int co_read_packed(struct reader *reader, const struct blk_extent *extent
     for (int i = 0; i < count; i++) {
         const struct blk_extent *extent = &extents[i];
         int64_t length = ret ? 0 : min_i64(packed_end(extent), stop) - extent->leaf_offset;
-        int done = unpack_or_salvage(reader, extent, reader->packed + extent->leaf_offset - start,
-                                     length, offset, end, buf);
+        int done = co_unpack_or_salvage(
+            reader, extent, reader->packed + extent->leaf_offset - start, length, offset, end, buf);
         if (done) {
             return done;
         }

@@ -103,7 +103,7 @@ struct node_write {
     int result;
 };
 
-static void node_write_co(void *arg)
+static void node_co_serve_write(void *arg)
 {
     struct node_write *job = arg;
     const struct sink_write *write = job->write;
@@ -118,7 +118,7 @@ static int co_write_node(struct sink *sink, struct blk_node *node, const struct 
 {
     struct node_write job = {
         .node = node, .write = write, .zero_flags = sink->options.sparse_size ? REQ_MAY_UNMAP : 0};
-    loop_co_call(sink->owner, node_write_co, &job);
+    loop_co_call(sink->owner, node_co_serve_write, &job);
     return job.result;
 }
 
