@@ -388,6 +388,7 @@ struct call {
     struct loop *caller_loop; /* of loop_co_call() */
     struct loop *target;
     struct co *caller;
+    struct loop_message message; /* there, and then back */
 };
 
 static void call_run(void *arg)
@@ -407,14 +408,20 @@ void loop_call(struct loop *loop, co_fn *fn, void *arg)
     }
 }
 
+/* In the caller's thread, so that the caller cannot go on, and end, with a wake-up under way. */
+static void call_returned(void *arg)
+{
+    struct call *call = arg;
+    call->done = true;
+    loop_wake(call->caller);
+}
+
 static void call_run_remote(void *arg)
 {
     struct call *call = arg;
-    struct loop *loop = call->caller_loop;
-    struct co *caller = call->caller;
     call->fn(call->arg);
-    __atomic_store_n(&call->done, true, __ATOMIC_RELEASE);
-    loop_wake_remote(loop, caller);
+    call->message = (struct loop_message){NULL, call_returned, call};
+    loop_send(call->caller_loop, &call->message);
 }
 
 static void call_arrived(void *arg)
@@ -430,10 +437,11 @@ void loop_co_call(struct loop *target, co_fn *fn, void *arg)
         fn(arg);
         return;
     }
-    struct call call = {fn, arg, false, loop, target, co_self()};
-    struct loop_message message = {NULL, call_arrived, &call};
-    loop_send(target, &message);
-    while (!__atomic_load_n(&call.done, __ATOMIC_ACQUIRE)) {
+    struct call call = {.fn = fn, .arg = arg, .caller_loop = loop, .target = target};
+    call.caller = co_self();
+    call.message = (struct loop_message){NULL, call_arrived, &call};
+    loop_send(target, &call.message);
+    while (!call.done) {
         co_yield ();
     }
 }
