@@ -36,9 +36,9 @@ static bool co_throttled(struct job *job, void *arg, GError **error)
     return !job_is_cancelled(job) || error_set(error, EINTR, "stopped");
 }
 
-static const struct job_type count_type = {"count", co_count};
-static const struct job_type fail_type = {"fail", co_fail};
-static const struct job_type throttled_type = {"throttled", co_throttled};
+static const struct job_type count_type = {.name = "count", .co_run = co_count};
+static const struct job_type fail_type = {.name = "fail", .co_run = co_fail};
+static const struct job_type throttled_type = {.name = "throttled", .co_run = co_throttled};
 
 static void count_tick(struct job *job, void *user)
 {
