@@ -1,7 +1,7 @@
 /*
  * What is known about a node without reading its data.
  */
-#include "libblock/driver.h"
+#include "libblock/node.h"
 
 bool node_co_info(struct blk_node *node, struct blk_info *ret_info, GError **error)
 {
@@ -17,6 +17,10 @@ bool node_co_info(struct blk_node *node, struct blk_info *ret_info, GError **err
     if (node->driver->info && !node->driver->info(node, &info, error)) {
         node_info_clear(&info);
         return false;
+    }
+    const char *base = node_base_name(node);
+    if (info.backing_filename && !info.full_backing_filename && base) {
+        info.full_backing_filename = name_resolve(base, info.backing_filename);
     }
     *ret_info = info;
     return true;

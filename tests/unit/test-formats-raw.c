@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "formats/formats.h"
-#include "libblock/libblock.h"
+#include "libblock/driver.h"
 
 struct bench {
     struct loop *loop;
@@ -125,6 +125,74 @@ static void test_slice(struct bench *b, gconstpointer data)
     json_decref(options);
 }
 
+/* A slice that begins inside a block of a device: the file below sorts it out. */
+static void test_slice_direct(struct bench *b, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    char buf[600];
+    create(b, 5000, "off");
+    json_t *options = json_pack("{s:s, s:s}", "offset", "777", "size", "4000");
+    struct blk_node *node =
+        node_open(b->graph, b->path, "raw", options, NODE_RDWR | NODE_DIRECT, &error);
+    json_decref(options);
+    if (!node) {
+        g_test_skip(error->message);
+        return;
+    }
+    memset(buf, 'x', sizeof(buf));
+    g_assert_cmpint(node_write(node, 3400, 600, buf, 0), ==, 0);
+    g_assert_cmpint(node_zero(node, 3999, 1, 0), ==, 0);
+    memset(buf, 0, sizeof(buf));
+    g_assert_cmpint(node_read(node, 3399, 600, buf), ==, 0);
+    g_assert_cmpint(buf[0], ==, 0);
+    g_assert_cmpint(buf[1], ==, 'x');
+    g_assert_cmpint(buf[599], ==, 'x');
+    g_assert_cmpint(node_read(node, 3999, 1, buf), ==, 0);
+    g_assert_cmpint(buf[0], ==, 0);
+    g_assert_true(node_close(node, NULL));
+}
+
+/* The plan that convert uses puts every byte at its own place. */
+static void plan_co_check(void *arg)
+{
+    struct blk_node *node = arg;
+    struct plan *plan;
+    struct plan_facts facts;
+    int64_t at = 0;
+    const struct plan_ops *ops = node->driver->plan;
+    g_assert_cmpint(ops->co_begin(node, false, &plan), ==, 0);
+    ops->describe(plan, &facts);
+    g_assert_true(facts.leaf == node_file(node));
+    g_assert_cmpint(facts.zero_from, ==, INT64_MAX);
+    g_assert_cmpint(ops->co_place(plan, 8192, 4096, &at), ==, 4096);
+    g_assert_cmpint(at, ==, 8192 + 4096);
+    g_assert_cmpint(ops->co_zero(plan, 0, 4096, REQ_MAY_UNMAP), ==, 0);
+    g_assert_cmpint(ops->co_finish(plan, true), ==, 0);
+
+    g_assert_cmpint(ops->co_begin(node, true, &plan), ==, 0);
+    ops->describe(plan, &facts);
+    g_assert_cmpint(facts.zero_from, <=, 4096);
+    g_assert_cmpint(ops->co_zero(plan, 4096, 4096, REQ_MAY_UNMAP), ==, 0);
+    g_assert_cmpint(ops->co_zero(plan, 4096, 4096, 0), ==, -ENOTSUP);
+    g_assert_cmpint(ops->co_finish(plan, false), ==, 0);
+}
+
+static void test_plan(struct bench *b, gconstpointer data)
+{
+    static char page[4096], back[4096];
+    memset(page, 'x', sizeof(page));
+    create(b, 65536, "off");
+    struct blk_node *node = open_raw(b, "{'offset': '4096'}", NODE_RDWR);
+    g_assert_cmpint(node_write(node, 0, 4096, page, 0), ==, 0);
+    g_assert_cmpint(node_write(node, 4096, 4096, page, 0), ==, 0);
+    loop_call(b->loop, plan_co_check, node);
+    g_assert_cmpint(node_read(node, 0, 4096, back), ==, 0);
+    g_assert_true(bytes_are_zero(back, 4096));
+    g_assert_cmpint(node_read(node, 4096, 4096, back), ==, 0);
+    g_assert_cmpmem(back, 4096, page, 4096);
+    g_assert_true(node_close(node, NULL));
+}
+
 static void test_map(struct bench *b, gconstpointer unused)
 {
     struct extent_list list = {0};
@@ -149,12 +217,24 @@ static void test_map(struct bench *b, gconstpointer unused)
 /* A guessed raw image must not become another format by what its guest writes. */
 static void test_probed_guard(struct bench *b, gconstpointer data)
 {
+    static const char magic[512] = "QFI\xfb\0\0\0\3";
+    char back[512];
     create(b, 65536, "off");
     struct blk_node *node = node_open(b->graph, b->path, NULL, NULL, NODE_RDWR, NULL);
     g_assert_nonnull(node);
     g_assert_true(node_was_probed(node));
     g_assert_cmpstr(node_driver_name(node), ==, "raw");
     g_assert_cmpint(node_write(node, 0, 4, "abcd", 0), ==, 0);
+    g_assert_cmpint(node_write(node, 0, 512, magic, 0), ==, -EPERM);
+    g_assert_cmpint(node_write(node, 4, 4, magic + 4, 0), ==, 0);
+    g_assert_cmpint(node_write(node, 0, 4, magic, 0), ==, -EPERM);
+    g_assert_cmpint(node_write(node, 512, 512, magic, 0), ==, 0);
+    g_assert_cmpint(node_read(node, 0, 4, back), ==, 0);
+    g_assert_cmpmem(back, 4, "abcd", 4);
+    g_assert_true(node_close(node, NULL));
+
+    node = open_raw(b, NULL, NODE_RDWR);
+    g_assert_cmpint(node_write(node, 0, 512, magic, 0), ==, 0);
     g_assert_true(node_close(node, NULL));
 }
 
@@ -166,6 +246,8 @@ int main(int argc, char **argv)
     ADD("/raw/create-refuses", test_create_refuses);
     ADD("/raw/odd-size", test_odd_size);
     ADD("/raw/slice", test_slice);
+    ADD("/raw/slice-direct", test_slice_direct);
+    ADD("/raw/plan", test_plan);
     ADD("/raw/map", test_map);
     ADD("/raw/probed-guard", test_probed_guard);
 #undef ADD
