@@ -1,8 +1,8 @@
 /*
  * Bytes in and out of a file, each time by the cheapest way that does not stall
  * others: in place where the bytes come from memory (tmpfs, page cache hits by
- * RWF_NOWAIT) and where a one-image tool may wait, through the loop otherwise.
- * Direct I/O always takes the loop.
+ * RWF_NOWAIT) and where a one-image tool may wait (writes, small reads), through the loop
+ * otherwise. Direct I/O always takes the loop.
  */
 #include "libblock/drivers/file.h"
 
@@ -14,8 +14,18 @@
 
 enum {
     IOV_BATCH = 64,          /* elements of one system call */
+    PATIENT_MAX = 64 * 1024, /* bytes that a tool waits for in place: tables and headers */
     INLINE_MAX = 256 * 1024, /* bytes a server copies in place before others get a turn */
 };
+
+static int64_t iov_length(const struct iovec *iov, int iovcnt)
+{
+    int64_t length = 0;
+    for (int i = 0; i < iovcnt; i++) {
+        length += iov[i].iov_len;
+    }
+    return length;
+}
 
 typedef int64_t file_fn(struct file_state *s, int fd, const struct iovec *iov, int iovcnt,
                         int64_t offset, int flags);
@@ -38,7 +48,7 @@ static void set(bool *flag)
 static int64_t io_co_read_some(struct file_state *s, int fd, const struct iovec *iov, int iovcnt,
                                int64_t offset, int flags)
 {
-    if (s->ram && !s->align) {
+    if (!s->align && (s->ram || (s->patient && iov_length(iov, iovcnt) <= PATIENT_MAX))) {
         return result_of(preadv(fd, iov, iovcnt, offset));
     }
     if (!s->align && !is_set(&s->no_nowait)) {
