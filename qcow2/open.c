@@ -248,8 +248,7 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
         return false;
     }
     if (node->flags & NODE_NO_IO) {
-        json_object_del(rest, "backing");
-        return make_caches(image, error);
+        return make_caches(image, error) && co_open_backing(node, rest, error);
     }
     return check_readable(&image->header, error) &&
            (!write || check_may_write(&image->header, node->flags, error)) &&
