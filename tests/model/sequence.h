@@ -1,0 +1,18 @@
+/*
+ * One sequence: a world and some dozens of random operations on it, each
+ * compared with the model at once, everything compared at the end.
+ */
+#ifndef CAIRN_TESTS_MODEL_SEQUENCE_H
+#define CAIRN_TESTS_MODEL_SEQUENCE_H
+
+#include "tests/model/world.h"
+
+/* Runs the sequence of `seed`; aborts the test with a message when image and model differ. With
+ * `sample` the image then goes through qemu-img check and compare, where qemu-img is there. */
+void sequence_run(enum world_family family, uint64_t seed, const char *folder, bool sample);
+
+/* The whole program: one GLib test case that runs `count` sequences from seed 1. The environment
+ * may say SEED and COUNT; a failure prints how to repeat it. */
+int sequence_main(int argc, char **argv, enum world_family family, int count);
+
+#endif
