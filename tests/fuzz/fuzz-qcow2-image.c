@@ -1,0 +1,44 @@
+/* A whole hostile image: open it, map the first extents, read here and there, look at its info. */
+#include "tests/fuzz/fuzz.h"
+
+#include <glib.h>
+
+#include "base/base.h"
+#include "base/loop.h"
+#include "libblock/libblock.h"
+#include "tests/tools/ram.h"
+
+static void use(struct blk_node *node)
+{
+    static uint8_t buf[65536];
+    struct extent_list list = {.limit = 100};
+    struct blk_info info = {0};
+    int64_t size = node_size(node);
+    node_map(node, 0, size, MAP_CHAIN, &list);
+    extents_done(&list);
+    for (int i = 0; i < 8; i++) {
+        int64_t offset = size / 8 * i;
+        node_read(node, offset, MIN((int64_t)sizeof(buf), size - offset), buf);
+    }
+    if (node_info(node, &info, NULL))
+        node_info_clear(&info);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct loop *loop = loop_new(NULL);
+    const struct blk_driver **drivers = ram_drivers();
+    struct blk_graph *graph = graph_new(loop, drivers);
+    graph_set_trust(graph, GRAPH_TRUST_NONE);
+    ram_set(ram_reset(0), data, (int64_t)size);
+    struct blk_node *node =
+        node_open(graph, "ram:0", "qcow2", NULL, size % 2 ? NODE_RDWR : 0, NULL);
+    if (node) {
+        use(node);
+        node_close(node, NULL);
+    }
+    graph_free(graph);
+    loop_free(loop);
+    g_free(drivers);
+    return 0;
+}
