@@ -251,6 +251,10 @@ static struct blk_node *open_co_tree(const struct open_request *request, json_t 
     if (!choose_driver(request, tree, &driver, error) || !take_common(tree, &flags, error)) {
         return NULL;
     }
+    if ((flags & NODE_FORCE_SHARE) && (flags & NODE_RDWR)) {
+        error_set(error, EINVAL, "force-share=on can only be used with read-only images");
+        return NULL;
+    }
     g_autofree char *inner = NULL;
     if (!name && !driver && !json_object_get(tree, "file")) {
         name = inner = json_take_string(tree, "filename", NULL);

@@ -133,9 +133,44 @@ static const struct blk_driver strict_driver = {
     .co_flush = strict_co_flush,
 };
 
+/* A medium that fails to flush once and then claims that all is well. */
+static bool brittle_co_open(struct blk_node *node, json_t *rest, GError **error)
+{
+    node->size = 4096;
+    return true;
+}
+
+static int brittle_co_move(struct blk_node *node, int64_t offset, int64_t length, struct span span)
+{
+    return 0;
+}
+
+static int brittle_co_write(struct blk_node *node, int64_t offset, int64_t length, struct span span,
+                            uint32_t flags)
+{
+    return 0;
+}
+
+static int brittle_co_flush(struct blk_node *node)
+{
+    int *flushes = node->state;
+    return (*flushes)++ == 0 ? -EIO : 0;
+}
+
+static const struct blk_driver brittle_driver = {
+    .name = "brittle",
+    .flags = DRIVER_PROTOCOL,
+    .state_size = sizeof(int),
+    .co_open = brittle_co_open,
+    .co_read = brittle_co_move,
+    .co_write = brittle_co_write,
+    .co_flush = brittle_co_flush,
+};
+
 static const struct blk_driver *const drivers[] = {
-    &file_driver,     &host_device_driver, &mem_driver,    &null_co_driver,
-    &null_aio_driver, &strict_driver,      &blklog_driver, NULL,
+    &file_driver,    &host_device_driver, &mem_driver,
+    &null_co_driver, &null_aio_driver,    &strict_driver,
+    &blklog_driver,  &brittle_driver,     NULL,
 };
 
 void fixture_init(struct fixture *f)

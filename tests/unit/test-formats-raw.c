@@ -193,6 +193,26 @@ static void test_plan(struct bench *b, gconstpointer data)
     g_assert_true(node_close(node, NULL));
 }
 
+static void plan_co_check_device(void *arg)
+{
+    struct blk_node *node = arg;
+    struct plan *plan;
+    struct plan_facts facts;
+    g_assert_cmpint(node->driver->plan->co_begin(node, true, &plan), ==, 0);
+    node->driver->plan->describe(plan, &facts);
+    g_assert_cmpint(facts.zero_from, ==, INT64_MAX);
+    g_assert_cmpint(node->driver->plan->co_finish(plan, true), ==, 0);
+}
+
+/* What cannot grow was there before: it is not empty because somebody "created" it. */
+static void test_plan_device(struct bench *b, gconstpointer data)
+{
+    struct blk_node *node = node_open(b->graph, "null-co://", "raw", NULL, NODE_RDWR, NULL);
+    g_assert_nonnull(node);
+    loop_call(b->loop, plan_co_check_device, node);
+    g_assert_true(node_close(node, NULL));
+}
+
 static void test_map(struct bench *b, gconstpointer unused)
 {
     struct extent_list list = {0};
@@ -248,6 +268,7 @@ int main(int argc, char **argv)
     ADD("/raw/slice", test_slice);
     ADD("/raw/slice-direct", test_slice_direct);
     ADD("/raw/plan", test_plan);
+    ADD("/raw/plan-device", test_plan_device);
     ADD("/raw/map", test_map);
     ADD("/raw/probed-guard", test_probed_guard);
 #undef ADD

@@ -129,6 +129,11 @@ static void test_growing(void)
     g_assert_cmpint(node_read(f.mem, 105, 64, buf), ==, 0);
     g_assert_cmpmem(buf, 5, "56789", 5);
     g_assert_true(bytes_are_zero(buf + 5, 59));
+    g_assert_true(node_resize(f.mem, 102, NULL, NULL));
+    g_assert_true(node_resize(f.mem, 200, NULL, NULL));
+    g_assert_cmpint(node_read(f.mem, 100, 64, buf), ==, 0);
+    g_assert_cmpmem(buf, 2, "01", 2);
+    g_assert_true(bytes_are_zero(buf + 2, 62));
     fixture_close(&f);
 }
 

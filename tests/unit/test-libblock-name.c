@@ -99,12 +99,13 @@ static void test_bad_names(void)
         "json:{\"driver\": \"null-co\", \"cache\": \"none\"}",
         "json:{\"driver\": \"null-co\", \"discard\": \"sometimes\"}",
         "json:{\"driver\": \"null-co\", \"size\": -1}",
+        "json:{\"driver\": \"null-co\", \"force-share\": true}",
     };
     struct fixture f;
     fixture_init(&f);
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;
-        g_assert_null(open_json(&f, bad[i], &error));
+        g_assert_null(node_open(f.graph, bad[i], NULL, NULL, NODE_RDWR, &error));
         g_assert_nonnull(error);
     }
     fixture_done(&f);

@@ -190,6 +190,24 @@ static void test_flush_failure(void)
     fixture_done(&f);
 }
 
+/* What a failed flush lost does not come back because the next one succeeds. */
+static void test_flush_failure_sticks(void)
+{
+    struct fixture f;
+    g_autoptr(GError) error = NULL;
+    fixture_init(&f);
+    struct blk_node *node = node_open(f.graph, NULL, "brittle", NULL, NODE_RDWR, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(node_write(node, 0, 1, "x", 0), ==, 0);
+    g_assert_cmpint(node_flush(node), ==, -EIO);
+    g_assert_cmpint(node_flush(node), ==, -EIO);
+    g_assert_cmpint(node_write(node, 0, 1, "x", 0), ==, 0);
+    g_assert_cmpint(node_flush(node), ==, -EIO);
+    g_assert_false(node_close(node, &error));
+    g_assert_cmpint(error_errno(error), ==, EIO);
+    fixture_done(&f);
+}
+
 static void test_fua(void)
 {
     struct fixture f;
@@ -295,6 +313,7 @@ int main(int argc, char **argv)
     g_test_add_func("/request/flush-skips-clean-nodes", test_flush_skips_clean_nodes);
     g_test_add_func("/request/flush-covers-what-ended-before", test_flush_covers_what_ended_before);
     g_test_add_func("/request/flush-failure", test_flush_failure);
+    g_test_add_func("/request/flush-failure-sticks", test_flush_failure_sticks);
     g_test_add_func("/request/fua", test_fua);
     g_test_add_func("/request/write-failure", test_write_failure);
     g_test_add_func("/request/submits", test_submits);
