@@ -9,8 +9,9 @@
 /* How long a thread waits for work before it ends. */
 void pool_set_idle_ns(struct pool *pool, int64_t idle_ns);
 
-/* Threads that exist now. */
+/* Threads that exist now, and those of them that wait for work. */
 int pool_thread_count(struct pool *pool);
+int pool_idle_count(struct pool *pool);
 
 /* Processors that a cgroup's cpu.max line ("150000 100000", "max 100000") grants, rounded up; 0: no
  * limit. */

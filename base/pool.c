@@ -278,3 +278,11 @@ int pool_thread_count(struct pool *pool)
     pthread_mutex_unlock(&pool->lock);
     return threads;
 }
+
+int pool_idle_count(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    int idle = pool->idle;
+    pthread_mutex_unlock(&pool->lock);
+    return idle;
+}

@@ -30,23 +30,29 @@ static void offload_meet(void *arg)
     meeting->running--;
 }
 
-static void test_jobs_run_in_parallel(void)
+/* `count` jobs that end only when all of them run. */
+static void hold_meeting(struct loop *loop, int count)
 {
-    struct loop *loop = loop_new(NULL);
-    struct meeting meeting = {.running = 1};
-    pthread_barrier_init(&meeting.barrier, NULL, 1);
-    loop_call(loop, offload_meet, &meeting);
-    pthread_barrier_destroy(&meeting.barrier);
-    pthread_barrier_init(&meeting.barrier, NULL, 4);
-    meeting.running = 4;
-    for (int i = 0; i < 4; i++) {
+    struct meeting meeting = {.running = count};
+    pthread_barrier_init(&meeting.barrier, NULL, count);
+    for (int i = 0; i < count; i++) {
         loop_spawn(loop, offload_meet, &meeting);
     }
     while (meeting.running) {
         loop_turn(loop, true);
     }
-    g_assert_cmpint(pool_thread_count(loop_pool(loop)), ==, 4);
     pthread_barrier_destroy(&meeting.barrier);
+}
+
+static void test_jobs_run_in_parallel(void)
+{
+    struct loop *loop = loop_new(NULL);
+    hold_meeting(loop, 1);
+    while (!pool_idle_count(loop_pool(loop))) {
+        sched_yield();
+    }
+    hold_meeting(loop, 4);
+    g_assert_cmpint(pool_thread_count(loop_pool(loop)), ==, 4);
     loop_free(loop);
 }
 
@@ -119,10 +125,7 @@ static void test_pool_is_shared(void)
     struct loop *a = loop_new(NULL), *b = loop_new(a);
     g_assert_true(loop_pool(a) == loop_pool(b));
     loop_free(a);
-    struct meeting meeting = {.running = 1};
-    pthread_barrier_init(&meeting.barrier, NULL, 1);
-    loop_call(b, offload_meet, &meeting);
-    pthread_barrier_destroy(&meeting.barrier);
+    hold_meeting(b, 1);
     loop_free(b);
 }
 
