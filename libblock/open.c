@@ -90,7 +90,7 @@ static bool take_common(json_t *tree, uint32_t *flags, GError **error)
     bool ok = !cache || (json_is_object(cache) && take_switches(cache, flags, error) &&
                          json_reject_rest(cache, "option 'cache'", error));
     json_decref(cache);
-    g_autofree char *node_name = ok ? json_take_string(tree, "node-name", NULL) : NULL;
+    json_object_del(tree, "node-name");
     return (ok || error_set(error, EINVAL, "option 'cache' takes cache.direct=on and the like")) &&
            take_switches(tree, flags, error) && take_hint(tree, "discard", discards, error) &&
            take_hint(tree, "detect-zeroes", detects, error);

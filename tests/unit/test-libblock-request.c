@@ -277,6 +277,51 @@ static void test_submits(void)
     fixture_close(&f);
 }
 
+enum { REMOTE = 200 };
+
+struct remote {
+    struct fixture *f;
+    struct submitted all[REMOTE];
+    struct iovec iov[REMOTE];
+    char bytes[REMOTE];
+};
+
+static gpointer remote_thread(gpointer arg)
+{
+    struct remote *r = arg;
+    for (int i = 0; i < REMOTE; i++) {
+        r->bytes[i] = (char)i;
+        r->iov[i] = (struct iovec){&r->bytes[i], 1};
+        r->all[i].request =
+            (struct blk_request){REQ_WRITE, 0, i, 1, &r->iov[i], count_done, &r->all[i]};
+        node_submit(r->f->node, &r->all[i].request);
+    }
+    return NULL;
+}
+
+/* From another thread, while the loop runs here. */
+static void test_submits_remotely(void)
+{
+    struct fixture f;
+    struct remote *r = g_new0(struct remote, 1);
+    char back[REMOTE];
+    fixture_open(&f, 4096, &loose);
+    r->f = &f;
+    GThread *thread = g_thread_new("remote", remote_thread, r);
+    while (!r->all[REMOTE - 1].done) {
+        loop_turn(f.loop, true);
+    }
+    g_thread_join(thread);
+    g_assert_cmpint(node_read(f.node, 0, REMOTE, back), ==, 0);
+    for (int i = 0; i < REMOTE; i++) {
+        g_assert_cmpint(r->all[i].done, ==, 1);
+        g_assert_cmpint(r->all[i].result, ==, 0);
+        g_assert_cmpint(back[i], ==, (char)i);
+    }
+    g_free(r);
+    fixture_close(&f);
+}
+
 static void shrink_co_run(void *arg)
 {
     struct fixture *f = arg;
@@ -317,6 +362,7 @@ int main(int argc, char **argv)
     g_test_add_func("/request/fua", test_fua);
     g_test_add_func("/request/write-failure", test_write_failure);
     g_test_add_func("/request/submits", test_submits);
+    g_test_add_func("/request/submits-remotely", test_submits_remotely);
     g_test_add_func("/request/resizes", test_resizes);
     return g_test_run();
 }

@@ -24,6 +24,9 @@ install_library() {
     ok ./blk-copy a.img raw b.img
     cmp a.img b.img
     [ "$(stat -c %b b.img)" -lt 10000 ]
+    ok ./blk-copy a.img qcow2 c.qcow2
+    ok ./blk-copy c.qcow2 raw d.img
+    cmp a.img d.img
     fails 1 ./blk-copy missing.img raw e.img
     says "missing.img"
     [ ! -e e.img ]
