@@ -202,6 +202,7 @@ enum map_flags {
     MAP_LEAF = 1 << 1,  /* resolve leaf and offset down to a node that every loop may read (raw over
                            file -> file) */
     MAP_HOLES = 1 << 2, /* also ask the leaf where its holes are: data there becomes zero */
+    MAP_PLAIN_HOLES = 1 << 3, /* the same, but only below layers that keep no tables, as raw */
 };
 
 /* Maps [offset, offset+length), clipped at the node's end, from the front; stops early only when

@@ -39,8 +39,10 @@ static bool is_bottom(const struct blk_node *node)
 }
 
 /* Maps what `leaf` holds for an extent of data: holes there are zeroes here. */
-static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent, struct blk_node *leaf)
+static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent, struct blk_node *leaf,
+                        bool holes)
 {
+    uint32_t flags = (walk->flags & ~(uint32_t)MAP_PLAIN_HOLES) | (holes ? MAP_HOLES : 0);
     struct extent_list below = {.limit = MAP_BATCH};
     int64_t end = extent->offset + extent->length;
     int64_t pos = extent->offset;
@@ -48,7 +50,7 @@ static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent, stru
     while (pos < end && !walk->full && !ret) {
         extents_clear(&below);
         int64_t at = extent->leaf_offset + (pos - extent->offset);
-        ret = node_co_map(leaf, at, end - pos, walk->flags, &below);
+        ret = node_co_map(leaf, at, end - pos, flags, &below);
         int64_t before = pos;
         for (int i = 0; i < below.count && !walk->full && !ret; i++) {
             struct blk_extent e = below.items[i];
@@ -92,6 +94,30 @@ static int walk_co_packed(struct walk *walk, struct blk_extent *extent)
     return ret ? ret : walk_add(walk, extent);
 }
 
+/* Whether the leaf's holes are wanted for data of this layer. */
+static bool asks_holes(const struct walk *walk, const struct blk_node *node)
+{
+    bool plain = !(node->driver->flags & DRIVER_FORMAT) || (node->driver->flags & DRIVER_PLAIN);
+    return (walk->flags & MAP_HOLES) || (plain && (walk->flags & MAP_PLAIN_HOLES));
+}
+
+/* What a layer leaves to its backing file; past the end of that nobody provides anything. */
+static int walk_co_backing(struct walk *walk, struct blk_node *backing, int64_t own_offset,
+                           const struct blk_extent *extent, int64_t shift)
+{
+    int64_t inside = max_i64(0, min_i64(extent->length, node_size(backing) - own_offset));
+    int ret =
+        inside ? walk_co_node(walk, backing, own_offset, inside, shift, extent->depth + 1) : 0;
+    if (ret || walk->full || inside == extent->length) {
+        return ret;
+    }
+    struct blk_extent beyond = *extent;
+    beyond.offset += inside;
+    beyond.length -= inside;
+    beyond.flags = EXTENT_ZERO;
+    return walk_add(walk, &beyond);
+}
+
 /* One extent of `node`'s own layer, in that node's offsets but for `shift`. */
 static int walk_co_extent(struct walk *walk, struct blk_node *node, struct blk_extent extent,
                           int64_t shift)
@@ -100,24 +126,24 @@ static int walk_co_extent(struct walk *walk, struct blk_node *node, struct blk_e
     extent.offset += shift;
     if (!(extent.flags & (EXTENT_ALLOCATED | EXTENT_ZERO | EXTENT_DATA))) {
         if (node->backing && (walk->flags & MAP_CHAIN)) {
-            return walk_co_node(walk, node->backing, own_offset, extent.length, shift,
-                                extent.depth + 1);
+            return walk_co_backing(walk, node->backing, own_offset, &extent, shift);
         }
         extent.flags |= node->backing ? 0 : EXTENT_ZERO;
         return walk_add(walk, &extent);
     }
     bool follow =
         (extent.flags & EXTENT_DATA) && (extent.flags & EXTENT_OFFSET) && extent.leaf != node;
-    if (!follow || !(walk->flags & (MAP_LEAF | MAP_HOLES))) {
+    bool holes = asks_holes(walk, node);
+    if (!follow || !((walk->flags & MAP_LEAF) || holes)) {
         return walk_add(walk, &extent);
     }
     if (extent.flags & EXTENT_COMPRESSED) {
         return walk->flags & MAP_LEAF ? walk_co_packed(walk, &extent) : walk_add(walk, &extent);
     }
-    if (is_bottom(extent.leaf) && !(walk->flags & MAP_HOLES)) {
+    if (is_bottom(extent.leaf) && !holes) {
         return walk_add(walk, &extent);
     }
-    return walk_co_leaf(walk, &extent, extent.leaf);
+    return walk_co_leaf(walk, &extent, extent.leaf, holes);
 }
 
 static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,
@@ -125,7 +151,8 @@ static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, 
 {
     const struct blk_driver *driver = node->driver;
     bool filter = node->file && (driver->flags & DRIVER_FILTER);
-    bool protocol_whole = (driver->flags & DRIVER_PROTOCOL) && !(flags & MAP_HOLES);
+    bool protocol_whole =
+        (driver->flags & DRIVER_PROTOCOL) && !(flags & (MAP_HOLES | MAP_PLAIN_HOLES));
     if (driver->co_map && !protocol_whole) {
         return driver->co_map(node, offset, length, flags, list);
     }
@@ -144,29 +171,21 @@ static int walk_co_layer(struct walk *walk, struct blk_node *node, int64_t offse
                          int64_t shift, int depth)
 {
     int64_t end = offset + length;
-    int64_t inside = min_i64(end, max_i64(offset, node_size(node)));
     struct extent_list batch = {.limit = MAP_BATCH};
     int ret = 0;
-    while (offset < inside && !walk->full && !ret) {
+    while (offset < end && !walk->full && !ret) {
         extents_clear(&batch);
-        ret = driver_co_map(node, offset, inside - offset, walk->flags, &batch);
+        ret = driver_co_map(node, offset, end - offset, walk->flags, &batch);
         ret = !ret && !batch.count ? -EIO : ret;
         for (int i = 0; i < batch.count && !walk->full && !ret; i++) {
             struct blk_extent e = batch.items[i];
             e.depth = depth;
-            e.length = min_i64(e.length, inside - e.offset);
+            e.length = min_i64(e.length, end - e.offset);
             ret = e.offset == offset && e.length > 0 ? walk_co_extent(walk, node, e, shift) : -EIO;
             offset += e.length;
         }
     }
     extents_done(&batch);
-    if (!ret && !walk->full && inside < end) {
-        struct blk_extent beyond = {.offset = inside + shift,
-                                    .length = end - inside,
-                                    .flags = EXTENT_ZERO | EXTENT_ALLOCATED,
-                                    .depth = depth};
-        ret = walk_add(walk, &beyond);
-    }
     return ret;
 }
 
