@@ -116,8 +116,8 @@ static void print_formatting(const char *name, const char *format, json_t *given
         const char *key;
         bool always;
     } order[] = {{"cluster_size", true},     {"extended_l2", true},    {"preallocation", false},
-                 {"compression_type", true}, {"size", true},           {"backing_file", false},
-                 {"backing_fmt", false},     {"compat", false},        {"data_file", false},
+                 {"compression_type", true}, {"size", true},           {"compat", false},
+                 {"backing_file", false},    {"backing_fmt", false},   {"data_file", false},
                  {"data_file_raw", false},   {"lazy_refcounts", true}, {"refcount_bits", true}};
     tool_printf("Formatting '%s', fmt=%s", name, format);
     for (size_t i = 0; i < G_N_ELEMENTS(order); i++) {
