@@ -163,6 +163,7 @@ static void raw_describe(struct plan *plan, struct plan_facts *ret_facts)
         .cluster_size = max_i64(HOLE_SIZE, plan->leaf->limits.request_align),
         .leaf = plan->leaf,
         .zero_from = plan->fresh ? plan->offset : INT64_MAX,
+        .unordered = true,
     };
 }
 

@@ -108,6 +108,7 @@ struct plan_facts {
     struct blk_node *leaf; /* borrowed */
     int64_t zero_from;     /* bytes of the leaf from here on read as zero until written, so zeroes
                               need no writing there; INT64_MAX: none */
+    bool unordered;        /* places do not depend on the order of calls, and calls may overlap */
 };
 
 struct plan_ops {

@@ -125,9 +125,12 @@ void job_co_throttle(struct job *job, int64_t bytes)
         return;
     }
     int64_t now = g_get_monotonic_time() * 1000;
-    int64_t from = MAX(__atomic_load_n(&job->paid_until_ns, __ATOMIC_RELAXED), now);
     int64_t cost = (int64_t)((double)bytes / (double)speed * (double)SECOND_NS);
-    __atomic_store_n(&job->paid_until_ns, from + cost, __ATOMIC_RELAXED);
+    int64_t paid = __atomic_load_n(&job->paid_until_ns, __ATOMIC_RELAXED), from;
+    do {
+        from = MAX(paid, now);
+    } while (!__atomic_compare_exchange_n(&job->paid_until_ns, &paid, from + cost, true,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     while (now < from && !job_is_cancelled(job)) {
         loop_co_sleep(MIN(from - now, TICK_NS));
         now = g_get_monotonic_time() * 1000;

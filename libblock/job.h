@@ -40,7 +40,8 @@ bool job_is_cancelled(struct job *job);
 void job_add_total(struct job *job, int64_t bytes);
 void job_add_done(struct job *job, int64_t bytes);
 
-/* Bytes a second; 0: unlimited. job_co_throttle() sleeps as the limit asks before `bytes` more. */
+/* Bytes a second; 0: unlimited. job_co_throttle() sleeps as the limit asks before `bytes` more,
+ * in any loop. */
 void job_set_speed(struct job *job, int64_t bytes_per_second);
 void job_co_throttle(struct job *job, int64_t bytes);
 

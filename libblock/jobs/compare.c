@@ -43,12 +43,23 @@ struct compare_slot {
     int64_t size;
 };
 
-static void *slot_new(void *user)
+static void *share_new(void *user)
+{
+    return g_new0(struct reader_share, 1);
+}
+
+static void share_free(void *share)
+{
+    reader_share_done(share);
+    g_free(share);
+}
+
+static void *slot_new(void *user, void *share)
 {
     struct compare *compare = user;
     struct compare_slot *slot = g_new0(struct compare_slot, 1);
     slot->compare = compare;
-    reader_init(&slot->reader, compare->owner, NULL);
+    reader_init(&slot->reader, share, compare->owner, NULL);
     return slot;
 }
 
@@ -261,6 +272,8 @@ static bool co_compare_contents(struct job *job, struct compare *compare, GError
         .threads = (int)min_i64(compare->args.threads ? compare->args.threads : pool_cpus(), slots),
         .depth = is_direct(compare) ? DEPTH_DIRECT : DEPTH,
         .co_plan = compare_co_plan,
+        .share_new = share_new,
+        .share_free = share_free,
         .slot_new = slot_new,
         .slot_free = slot_free,
         .co_item = compare_co_item,

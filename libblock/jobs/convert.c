@@ -18,9 +18,11 @@ enum {
     CHUNK_DIRECT = 1024 * 1024,      /* past the page cache the device likes more */
     CHUNK_OFFLOAD = 8 * 1024 * 1024, /* no buffer is touched */
     SMALL = 2 * 1024 * 1024,         /* not worth a thread */
-    DEPTH = 2,                       /* one slot waits for its turn, the other works */
-    DEPTH_DIRECT = 4,
-    MAX_BUFFERS = 32 * 1024 * 1024, /* of all slots together, roughly */
+    DEPTH = 6,        /* others get on while one waits for the processor, and all for its turn */
+    DEPTH_DIRECT = 4, /* requests in flight, for each worker */
+    PLAIN_BUFFERS =
+        12 * 1024 * 1024, /* bytes of all slots; copying gains little from many threads */
+    PACKING_BUFFERS = 32 * 1024 * 1024,
 };
 
 struct convert {
@@ -33,11 +35,17 @@ struct convert {
     struct reader_salvage salvage;
 };
 
+/* What the slots of a worker share. */
+struct convert_share {
+    struct reader_share reader;
+    struct codec_ctx *codec; /* encoder, or NULL */
+};
+
 /* A slot's buffers. */
 struct convert_slot {
     struct convert *convert;
+    struct codec_ctx *codec; /* the share's */
     struct reader reader;
-    struct codec_ctx *codec;
     struct sink_batch writes;
     uint8_t *data, *base,
         *packed;  /* as the item's runs, end to end: sources, backing, compressed */
@@ -46,18 +54,34 @@ struct convert_slot {
     int cell_count, cell_capacity;
 };
 
-static void *slot_new(void *user)
+static void *share_new(void *user)
 {
     struct convert *convert = user;
+    const struct convert_args *args = &convert->args;
+    struct convert_share *share = g_new0(struct convert_share, 1);
+    if (args->compress) {
+        share->codec = codec_ctx_new(&(struct codec_options){
+            convert->sink.facts.codec, args->compress_level, args->window_bits});
+    }
+    return share;
+}
+
+static void share_free(void *arg)
+{
+    struct convert_share *share = arg;
+    reader_share_done(&share->reader);
+    codec_ctx_free(share->codec);
+    g_free(share);
+}
+
+static void *slot_new(void *user, void *arg)
+{
+    struct convert *convert = user;
+    struct convert_share *share = arg;
     struct convert_slot *slot = g_new0(struct convert_slot, 1);
     slot->convert = convert;
-    reader_init(&slot->reader, convert->owner, &convert->salvage);
-    if (convert->args.compress) {
-        slot->codec =
-            codec_ctx_new(&(struct codec_options){.codec = convert->sink.facts.codec,
-                                                  .level = convert->args.compress_level,
-                                                  .window_bits = convert->args.window_bits});
-    }
+    slot->codec = share->codec;
+    reader_init(&slot->reader, &share->reader, convert->owner, &convert->salvage);
     return slot;
 }
 
@@ -65,7 +89,6 @@ static void slot_free(void *arg)
 {
     struct convert_slot *slot = arg;
     reader_done(&slot->reader);
-    codec_ctx_free(slot->codec);
     sink_batch_done(&slot->writes);
     buffer_free(slot->data);
     buffer_free(slot->base);
@@ -250,24 +273,35 @@ static bool write_error(struct convert_slot *slot, const struct pipeline_item *i
                            node_filename(slot->convert->args.target), item->offset);
 }
 
-/* Finds places in the target, in the order of items, and writes. */
+/* Notes the item's writes and, where the target asks for it, carries them out. */
+static bool co_place_item(struct convert_slot *slot, const struct pipeline_item *item,
+                          GError **error)
+{
+    struct sink *sink = &slot->convert->sink;
+    job_co_throttle(slot->convert->job, item->end - item->offset);
+    int ret = sink_co_place(sink, &slot->writes, slot->cells, slot->cell_count);
+    if (!ret && sink->order == SINK_ORDER_WRITES) {
+        ret = sink_co_write(sink, &slot->writes);
+    }
+    return ret ? write_error(slot, item, ret, error) : true;
+}
+
+/* Finds places in the target, in the order of items if that matters, and writes. */
 static bool co_put_item(struct pipeline *pipeline, struct convert_slot *slot,
                         const struct pipeline_item *item, GError **error)
 {
     struct sink *sink = &slot->convert->sink;
-    if (!pipeline_co_take_turn(pipeline, item)) {
+    bool in_turn = sink->order != SINK_ORDER_NONE;
+    if (in_turn && !pipeline_co_take_turn(pipeline, item)) {
         return true;
     }
-    job_co_throttle(slot->convert->job, item->end - item->offset);
-    int ret = sink_co_place(sink, &slot->writes, slot->cells, slot->cell_count);
-    if (!ret && sink->ordered) {
-        ret = sink_co_write(sink, &slot->writes);
+    if (!co_place_item(slot, item, error)) {
+        return false;
     }
-    if (ret) {
-        return write_error(slot, item, ret, error);
+    if (in_turn) {
+        pipeline_pass_turn(pipeline);
     }
-    pipeline_pass_turn(pipeline);
-    ret = sink_co_write(sink, &slot->writes);
+    int ret = sink_co_write(sink, &slot->writes);
     return ret ? write_error(slot, item, ret, error) : true;
 }
 
@@ -345,12 +379,13 @@ static void convert_plan(struct convert *convert)
     };
 }
 
-/* Slots in all, so that their buffers stay within bounds on large machines. */
+/* As many workers and slots as there are processors for, within the memory that is theirs. */
 static void convert_parallel(const struct convert *convert, struct pipeline_task *task)
 {
-    int64_t slots = max_i64(1, MAX_BUFFERS / (convert->plan.chunk * 2));
-    task->threads = convert->args.threads ? convert->args.threads : pool_cpus();
-    task->threads = (int)min_i64(task->threads, slots);
+    int64_t budget = convert->args.compress ? PACKING_BUFFERS : PLAIN_BUFFERS;
+    int64_t slots = max_i64(2, budget / convert->plan.chunk);
+    int64_t threads = convert->args.threads ? convert->args.threads : pool_cpus();
+    task->threads = (int)min_i64(threads, slots);
     task->depth = is_direct(convert) ? DEPTH_DIRECT : DEPTH;
     task->depth = (int)max_i64(1, min_i64(task->depth, slots / task->threads));
 }
@@ -363,6 +398,8 @@ static bool convert_co_copy(struct convert *convert, GError **error)
         .total = convert->plan.total,
         .small = SMALL,
         .co_plan = convert_co_plan,
+        .share_new = share_new,
+        .share_free = share_free,
         .slot_new = slot_new,
         .slot_free = slot_free,
         .co_item = convert_co_item,

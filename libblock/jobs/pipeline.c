@@ -30,6 +30,7 @@ struct worker {
     struct pipeline *pipeline;
     struct loop *loop;
     pthread_t thread;
+    void *share;          /* the task's */
     int live;             /* slots that have not ended; this worker's thread only */
     struct co_queue idle; /* the worker's first coroutine, waiting for the others */
 };
@@ -204,9 +205,9 @@ static bool co_run_item(struct pipeline *p, void *slot, const struct pipeline_it
     return true;
 }
 
-static void slot_co_run(struct pipeline *p)
+static void slot_co_run(struct pipeline *p, void *share)
 {
-    void *slot = p->task->slot_new(p->task->user);
+    void *slot = p->task->slot_new(p->task->user, share);
     struct pipeline_item item;
     while (co_take_item(p, &item)) {
         GError *error = NULL;
@@ -221,7 +222,7 @@ static void slot_co_run(struct pipeline *p)
 static void slot_co_entry(void *arg)
 {
     struct worker *worker = arg;
-    slot_co_run(worker->pipeline);
+    slot_co_run(worker->pipeline, worker->share);
     worker->live--;
     co_queue_wake_all(&worker->idle);
 }
@@ -232,12 +233,14 @@ static void worker_co_entry(void *arg)
     struct worker *worker = arg;
     struct pipeline *p = worker->pipeline;
     worker->live = p->task->depth;
+    worker->share = p->task->share_new(p->task->user);
     for (int i = 0; i < p->task->depth; i++) {
         loop_spawn(worker->loop, slot_co_entry, worker);
     }
     while (worker->live > 0) {
         co_queue_co_wait(&worker->idle);
     }
+    p->task->share_free(worker->share);
     pthread_mutex_lock(&p->lock);
     p->live--;
     wake_locked(&p->planner);

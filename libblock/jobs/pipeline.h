@@ -36,10 +36,14 @@ struct pipeline_task {
 
     /* In the owner: the batch that begins at `from`; NULL and *error on failure. */
     struct batch *(*co_plan)(void *user, int64_t from, GError **error);
-    /* A slot's buffers, made and freed in its worker's thread. */
-    void *(*slot_new)(void *user);
+    /* What the slots of a worker share, for use between two yields; and a slot's own. Made and
+     * freed in the worker's thread. */
+    void *(*share_new)(void *user);
+    void (*share_free)(void *share);
+    void *(*slot_new)(void *user, void *share);
     void (*slot_free)(void *slot);
-    /* In a worker. False with *error set stops the pipeline. */
+    /* In a worker. False with *error set stops the pipeline. Either every item takes its turn, or
+     * none does. */
     bool (*co_item)(struct pipeline *pipeline, void *slot, const struct pipeline_item *item,
                     GError **error);
 };

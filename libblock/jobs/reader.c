@@ -29,9 +29,17 @@ void buffer_free(void *buffer)
     free(buffer);
 }
 
-void reader_init(struct reader *reader, struct loop *owner, const struct reader_salvage *salvage)
+void reader_share_done(struct reader_share *share)
 {
-    *reader = (struct reader){.owner = owner};
+    codec_ctx_free(share->codecs[CODEC_DEFLATE]);
+    codec_ctx_free(share->codecs[CODEC_ZSTD]);
+    buffer_free(share->cluster);
+}
+
+void reader_init(struct reader *reader, struct reader_share *share, struct loop *owner,
+                 const struct reader_salvage *salvage)
+{
+    *reader = (struct reader){.owner = owner, .share = share};
     if (salvage) {
         reader->salvage = *salvage;
     }
@@ -39,10 +47,7 @@ void reader_init(struct reader *reader, struct loop *owner, const struct reader_
 
 void reader_done(struct reader *reader)
 {
-    codec_ctx_free(reader->codecs[CODEC_DEFLATE]);
-    codec_ctx_free(reader->codecs[CODEC_ZSTD]);
     buffer_free(reader->packed);
-    buffer_free(reader->cluster);
 }
 
 /* Grows a buffer whose contents are not needed; `size` is bounded by what the formats allow. */
@@ -189,30 +194,31 @@ static int packed_group(const struct extent_list *list, int first, int64_t end)
     return i - first;
 }
 
-static struct codec_ctx *reader_codec(struct reader *reader, enum codec codec)
+static struct codec_ctx *share_codec(struct reader_share *share, enum codec codec)
 {
-    if (!reader->codecs[codec]) {
-        reader->codecs[codec] = codec_ctx_new(&(struct codec_options){.codec = codec});
+    if (!share->codecs[codec]) {
+        share->codecs[codec] = codec_ctx_new(&(struct codec_options){.codec = codec});
     }
-    return reader->codecs[codec];
+    return share->codecs[codec];
 }
 
 /* Unpacks the part of a cluster that [offset, end) wants; `buf` is where `offset` goes. */
 static int unpack(struct reader *reader, const struct blk_extent *extent, const uint8_t *packed,
                   int64_t packed_length, int64_t offset, int64_t end, uint8_t *buf)
 {
-    struct codec_ctx *ctx = reader_codec(reader, extent->codec);
+    struct reader_share *share = reader->share;
+    struct codec_ctx *ctx = share_codec(share, extent->codec);
     int64_t from = max_i64(offset, extent->offset);
     int64_t to = min_i64(end, extent->offset + extent->length);
     if (from == extent->offset) {
         return codec_decompress(ctx, packed, packed_length, buf + (from - offset), to - from);
     }
-    if (!reserve(&reader->cluster, &reader->cluster_size, extent->length)) {
+    if (!reserve(&share->cluster, &share->cluster_size, extent->length)) {
         return -ENOMEM;
     }
-    int ret = codec_decompress(ctx, packed, packed_length, reader->cluster, to - extent->offset);
+    int ret = codec_decompress(ctx, packed, packed_length, share->cluster, to - extent->offset);
     if (!ret) {
-        memcpy(buf + (from - offset), reader->cluster + (from - extent->offset), to - from);
+        memcpy(buf + (from - offset), share->cluster + (from - extent->offset), to - from);
     }
     return ret;
 }

@@ -14,18 +14,28 @@ struct reader_salvage {
     void *user;
 };
 
-/* One slot's buffers and decoders, reused; not thread safe. */
+/* What the readers of one thread share; all-zero is empty. Nothing in it is held across a yield. */
+struct reader_share {
+    struct codec_ctx *codecs[2]; /* decoders, by enum codec */
+    uint8_t *cluster;            /* a cluster of which a part is wanted */
+    size_t cluster_size;
+};
+
+void reader_share_done(struct reader_share *share);
+
+/* One slot's buffers, reused; not thread safe. */
 struct reader {
     struct loop *owner;
+    struct reader_share *share;
     struct reader_salvage salvage;
-    struct codec_ctx *codecs[2]; /* by enum codec */
-    uint8_t *packed, *cluster;   /* compressed bytes; a cluster of which a part is wanted */
-    size_t packed_size, cluster_size;
+    uint8_t *packed; /* compressed bytes */
+    size_t packed_size;
     struct blk_node *failed_node; /* after a failure: what could not be read, and where */
     int64_t failed_offset;
 };
 
-void reader_init(struct reader *reader, struct loop *owner, const struct reader_salvage *salvage);
+void reader_init(struct reader *reader, struct reader_share *share, struct loop *owner,
+                 const struct reader_salvage *salvage);
 void reader_done(struct reader *reader);
 
 /* Fills `buf` with bytes [offset, +length) of the list's lane; what it does not list is zero. 0 or

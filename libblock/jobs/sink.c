@@ -83,7 +83,12 @@ bool sink_co_open(struct sink *sink, const struct sink_options *options, GError 
     sink->block = min_i64(SINK_BLOCK, sink->facts.cluster_size);
     sink->unit = options->sparse_size >= SCAN_UNIT ? SCAN_UNIT : SECTOR;
     sink->unit = min_i64(max_i64(sink->unit, limits->request_align), sink->facts.cluster_size);
-    sink->ordered = !sink->ops && driver_is_format(options->target->driver);
+    if (!sink->ops) {
+        sink->order =
+            driver_is_format(options->target->driver) ? SINK_ORDER_WRITES : SINK_ORDER_NONE;
+    } else {
+        sink->order = sink->facts.unordered ? SINK_ORDER_NONE : SINK_ORDER_PLACES;
+    }
     bool free_zeroes = options->is_zero || (!sink->ops && options->fresh);
     sink->skip_zeroes = free_zeroes && options->sparse_size > 0 && !node_backing(options->target);
     if (options->compress && !(sink->ops && sink->ops->co_place_packed)) {

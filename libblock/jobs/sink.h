@@ -26,15 +26,22 @@ struct sink_tail {
     uint8_t data[SINK_BLOCK];
 };
 
+/* What has to be done in the order of items for the outcome to be always the same. */
+enum sink_order {
+    SINK_ORDER_NONE,
+    SINK_ORDER_PLACES,
+    SINK_ORDER_WRITES,
+};
+
 struct sink {
     struct sink_options options;
     struct loop *owner;
     const struct plan_ops *ops; /* NULL: through the node */
     struct plan *plan;
     struct plan_facts facts;
-    int64_t block;         /* bytes: the unit of packed writes */
-    int64_t unit;          /* bytes: the unit of the zero scan */
-    bool ordered;          /* writing is part of the turn */
+    int64_t block; /* bytes: the unit of packed writes */
+    int64_t unit;  /* bytes: the unit of the zero scan */
+    enum sink_order order;
     bool skip_zeroes;      /* zero ranges need no work */
     struct sink_tail tail; /* with the turn */
 };
@@ -79,11 +86,11 @@ bool sink_co_open(struct sink *sink, const struct sink_options *options, GError 
 /* Writes what is left and frees; without `commit` only frees. 0 or -errno. */
 int sink_co_close(struct sink *sink, bool commit);
 
-/* With the turn: finds places for the cells, which follow each other in the target, and notes the
- * writes. Once between two calls of sink_co_write(). */
+/* With the turn, unless order is NONE: finds places for the cells, which follow each other in the
+ * target, and notes the writes. Once between two calls of sink_co_write(). */
 int sink_co_place(struct sink *sink, struct sink_batch *batch, const struct cell *cells, int count);
 
-/* Carries out the noted writes, with the turn where sink->ordered says so. */
+/* Carries out the noted writes. */
 int sink_co_write(struct sink *sink, struct sink_batch *batch);
 
 void sink_batch_done(struct sink_batch *batch);
