@@ -47,13 +47,13 @@ static bool check_trust(struct blk_node *parent, const char *name, const char *f
     if (trust == GRAPH_TRUST_NONE) {
         return error_set(error, EACCES,
                          "image '%s' names '%s' as its %s; an untrusted image's references are not "
-                         "followed (--trust=paths follows it)",
+                         "followed (--allow-ref=paths follows it)",
                          node_filename(parent), name, role);
     }
     if (!is_plain_path(full) || !is_regular(path_of(full))) {
         return error_set(error, EACCES,
                          "image '%s' names '%s' as its %s, which is no plain file; only "
-                         "--trust=all follows it",
+                         "--allow-ref=all follows it",
                          node_filename(parent), name, role);
     }
     return true;

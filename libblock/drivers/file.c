@@ -88,6 +88,7 @@ static bool take_locks(struct blk_node *node, uint32_t flags, GError **error)
                          o->locking == FILE_LOCKING_ON, error);
 }
 
+/* Without waiting, in case it is a FIFO that somebody put in the way. */
 bool file_open_fd(struct blk_node *node, GError **error)
 {
     struct file_state *s = node->state;
@@ -97,11 +98,11 @@ bool file_open_fd(struct blk_node *node, GError **error)
         return error_set(error, EINVAL, "driver '%s' needs the option 'filename'",
                          node->driver->name);
     }
-    int flags = O_CLOEXEC | (node->flags & NODE_RDWR ? O_RDWR : O_RDONLY) |
+    int flags = O_CLOEXEC | O_NONBLOCK | (node->flags & NODE_RDWR ? O_RDWR : O_RDONLY) |
                 (node->flags & NODE_DIRECT ? O_DIRECT : 0);
     s->fd = open(o->filename, flags);
     struct stat st;
-    if (s->fd < 0 || fstat(s->fd, &st) < 0) {
+    if (s->fd < 0 || fstat(s->fd, &st) < 0 || fcntl(s->fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
         int err = errno;
         bool direct = err == EINVAL && (node->flags & NODE_DIRECT);
         error_set_errno(error, err, "could not open '%s'%s", o->filename,

@@ -163,14 +163,14 @@ static void test_refuses_what_is_no_path(struct bench *b, gconstpointer data)
     make(b, "e", "fifo", "........");
     static const char *const names[] = {"a", "b", "c", "d", "e"};
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        assert_refused(b, names[i], "--trust=all");
+        assert_refused(b, names[i], "--allow-ref=all");
     }
 }
 
 static void test_follows_all_when_told(struct bench *b, gconstpointer data)
 {
     make(b, "a", "json:{\"driver\":\"linked\",\"file\":{\"driver\":\"null-co\"}}", "........");
-    assert_refused(b, "a", "--trust=all");
+    assert_refused(b, "a", "--allow-ref=all");
     graph_set_trust(b->graph, GRAPH_TRUST_ALL);
     struct blk_node *node = try_open(b, "a", NULL);
     g_assert_nonnull(node);

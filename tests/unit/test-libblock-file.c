@@ -226,6 +226,22 @@ static void test_resize(void)
     bench_close(&b);
 }
 
+/* A FIFO is refused at once rather than waited for. */
+static void test_refuses_fifo(void)
+{
+    struct fixture f;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *dir = g_dir_make_tmp("fifo-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "fifo", NULL);
+    fixture_init(&f);
+    g_assert_cmpint(mkfifo(path, 0600), ==, 0);
+    g_assert_null(node_open(f.graph, path, "file", NULL, 0, &error));
+    g_assert_nonnull(strstr(error->message, "neither a regular file nor a disk"));
+    fixture_done(&f);
+    g_unlink(path);
+    g_rmdir(dir);
+}
+
 static void test_refuses(void)
 {
     struct fixture f;
@@ -296,6 +312,7 @@ int main(int argc, char **argv)
     g_test_add_func("/file/write-fails", test_write_fails);
     g_test_add_func("/file/resize", test_resize);
     g_test_add_func("/file/refuses", test_refuses);
+    g_test_add_func("/file/refuses-fifo", test_refuses_fifo);
     g_test_add_func("/file/needs-no-threads", test_needs_no_threads);
     return g_test_run();
 }
