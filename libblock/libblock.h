@@ -55,7 +55,7 @@ enum node_flags {
     NODE_NO_IO = 1 << 7,        /* metadata only (info): formats do not read or lock data */
     NODE_NO_LOCK = 1 << 8,      /* take no file locks (private temporary outputs) */
     NODE_SERVER = 1 << 9,       /* one slow request must not stall others */
-    NODE_UNSHARED = 1 << 10,    /* set by libblock below formats: nobody else may write or resize */
+    NODE_UNSHARED = 1 << 10,    /* nobody else may write or resize meanwhile; libblock sets it below formats */
 };
 
 /* Cache mode words of qemu-img -t/-T ("none", "writeback", "writethrough", "directsync", "unsafe")
