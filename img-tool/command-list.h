@@ -1,5 +1,7 @@
 /* Every subcommand, in alphabetical order: COMMAND(name) is the table name_command in cmd-name.c.
  */
+COMMAND(compare)
+COMMAND(convert)
 COMMAND(create)
 COMMAND(info)
 COMMAND(map)

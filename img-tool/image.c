@@ -85,18 +85,24 @@ bool image_cache_flags(const char *cache, uint32_t *flags, GError **error)
     return true;
 }
 
-/* Scripts look for "Could not open 'NAME': reason". */
+/* Scripts look for "Could not open 'NAME': reason"; the reason need not name NAME again. */
 static void phrase_open_error(const char *name, GError **error)
 {
     if (!error || !*error) {
         return;
     }
-    char *message = (*error)->message;
-    if (g_str_has_prefix(message, "could not open '")) {
-        message[0] = 'C';
-    } else {
-        g_prefix_error(error, "Could not open '%s': ", name);
+    g_autofree char *quoted = g_strdup_printf("'%s': ", name);
+    const char *reason = (*error)->message;
+    if (g_str_has_prefix(reason, "could not open '")) {
+        (*error)->message[0] = 'C';
+        return;
     }
+    if (g_str_has_prefix(reason, quoted)) {
+        reason += strlen(quoted);
+    }
+    char *message = g_strdup_printf("Could not open %s%s", quoted, reason);
+    g_free((*error)->message);
+    (*error)->message = message;
 }
 
 struct blk_node *image_open_plain(struct session *session, const char *name, const char *format,

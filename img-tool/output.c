@@ -64,7 +64,7 @@ static bool is_mount_point(const char *path)
 /* Takes the locks of the existing file as a writer would. */
 static bool lock_existing(struct output *output, struct blk_graph *graph, GError **error)
 {
-    output->lock = node_open(graph, output->final, "file", NULL, NODE_RDWR, error);
+    output->lock = node_open(graph, output->final, "file", NULL, NODE_RDWR | NODE_UNSHARED, error);
     if (!output->lock && error && *error && g_str_has_prefix((*error)->message, "could not open")) {
         (*error)->message[0] = 'C';
     }

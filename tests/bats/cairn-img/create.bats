@@ -107,3 +107,53 @@ load lock
     says "lock"
     [ "$(stat -c %s disk.raw)" = 1048576 ]
 }
+
+# ---- qcow2 ----
+
+@test "create prints the options of a qcow2 image as qemu-img does" {
+    ok "$CAIRN_IMG" create -f qcow2 disk.qcow2 10M
+    [ "$output" = "Formatting 'disk.qcow2', fmt=qcow2 cluster_size=65536 extended_l2=off compression_type=zlib size=10485760 lazy_refcounts=off refcount_bits=16" ]
+    ok "$CAIRN_IMG" create -f qcow2 -o cluster_size=4k,preallocation=metadata,compat=1.1 disk.qcow2 64M
+    [ "$output" = "Formatting 'disk.qcow2', fmt=qcow2 cluster_size=4096 extended_l2=off preallocation=metadata compression_type=zlib size=67108864 compat=1.1 lazy_refcounts=off refcount_bits=16" ]
+}
+
+@test "create -b takes the size from the backing file; the format in three spellings" {
+    "$CAIRN_IMG" create -q -f qcow2 a,b.qcow2 10M
+    local spelling
+    for spelling in -B -F --backing-format; do
+        ok "$CAIRN_IMG" create -f qcow2 -b a,b.qcow2 $spelling qcow2 top.qcow2
+        [ "$output" = "Formatting 'top.qcow2', fmt=qcow2 cluster_size=65536 extended_l2=off compression_type=zlib size=10485760 backing_file=a,,b.qcow2 backing_fmt=qcow2 lazy_refcounts=off refcount_bits=16" ]
+    done
+    ok "$CAIRN_IMG" create -q -f qcow2 -o backing_file=a,,b.qcow2,backing_fmt=qcow2 top.qcow2 20M
+    ok "$CAIRN_IMG" info top.qcow2
+    says "virtual size: 20 MiB"
+    says "backing file: a,b.qcow2"
+}
+
+@test "create -b without a format is refused" {
+    "$CAIRN_IMG" create -q -f qcow2 base.qcow2 10M
+    fails 1 "$CAIRN_IMG" create -f qcow2 -b base.qcow2 top.qcow2
+    says "Backing file specified without backing format"
+    fails 1 "$CAIRN_IMG" create -f qcow2 -o backing_file=base.qcow2 top.qcow2
+    says "Backing file specified without backing format"
+    fails 1 "$CAIRN_IMG" create -f qcow2 -b '' -F qcow2 top.qcow2 1M
+    says "Expected backing file name, got empty string"
+    [ ! -e top.qcow2 ]
+}
+
+@test "create -b of a missing file is refused, and -u does not look" {
+    fails 1 "$CAIRN_IMG" create -f qcow2 -b gone.raw -F raw top.qcow2
+    says "gone.raw"
+    says "No such file or directory"
+    fails 1 "$CAIRN_IMG" create -u -f qcow2 -b gone.raw -F raw top.qcow2
+    says "image creation needs a size"
+    ok "$CAIRN_IMG" create -u -q -f qcow2 -b gone.raw -F raw top.qcow2 3M
+    ok "$CAIRN_IMG" create --backing-unsafe -q -f qcow2 --backing gone.raw -F raw top.qcow2 3M
+}
+
+@test "create -f qcow2 -o help lists words and sizes" {
+    ok "$CAIRN_IMG" create -f qcow2 -o help
+    says "Supported qcow2 options:"
+    says "cluster_size=<size>"
+    grep -E '^  compression_type=<.*zstd.*>' <<<"$output"
+}

@@ -5,6 +5,29 @@ commands() {
     "$CAIRN_IMG" --help | sed -n '/^Commands:/,/^Usage of/s/^  \([a-z]*\) .*/\1/p'
 }
 
+# Runs the lines that `cairn-img --examples` prints for a command: setup TAB command.
+run_examples() {
+    local setup line count=0
+    mkdir -p bin
+    ln -sf "$CAIRN_IMG" bin/cairn-img
+    while IFS=$'\t' read -r setup line; do
+        rm -rf work && mkdir work
+        (cd work && PATH="$BATS_TEST_TMPDIR/bin:$PATH" && eval "$setup" && eval "$line") || {
+            echo "failed: $line"
+            return 1
+        }
+        count=$((count + 1))
+    done < <("$CAIRN_IMG" --examples "$1")
+    [ "$count" -ge 2 ]
+}
+
+@test "every example of every manual page works" {
+    local command
+    for command in $(commands); do
+        run_examples "$command"
+    done
+}
+
 @test "mandoc accepts every page" {
     require mandoc
     local command page

@@ -49,3 +49,24 @@ setup() {
     fails 1 "$CAIRN_IMG" map -f raw nothing.raw
     says "Could not open 'nothing.raw': No such file or directory"
 }
+
+@test "map shows the layers of a chain" {
+    "$CAIRN_IMG" create -q -f qcow2 -b disk.raw -F raw top.qcow2 2M
+    ok "$CAIRN_IMG" map top.qcow2
+    [ "$output" = "Offset          Length          Mapped to       File
+0               0x20000         0               disk.raw" ]
+    ok "$CAIRN_IMG" map --output=json top.qcow2
+    [ "$output" = '[{ "start": 0, "length": 131072, "depth": 1, "present": true, "zero": false, "data": true, "compressed": false, "offset": 0},
+{ "start": 131072, "length": 917504, "depth": 1, "present": true, "zero": true, "data": false, "compressed": false, "offset": 131072},
+{ "start": 1048576, "length": 1048576, "depth": 0, "present": false, "zero": true, "data": false, "compressed": false}]' ]
+}
+
+@test "map for people refuses compressed clusters, JSON shows them" {
+    "$CAIRN_IMG" convert -c -O qcow2 disk.raw packed.qcow2
+    head -c 1M /dev/zero | tr '\0' a >soft.raw
+    "$CAIRN_IMG" convert -c -O qcow2 soft.raw packed.qcow2
+    fails 1 "$CAIRN_IMG" map packed.qcow2
+    says "File contains external, encrypted or compressed clusters"
+    ok "$CAIRN_IMG" map --output=json packed.qcow2
+    [ "$output" = '[{ "start": 0, "length": 1048576, "depth": 0, "present": true, "zero": false, "data": true, "compressed": true}]' ]
+}

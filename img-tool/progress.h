@@ -1,0 +1,52 @@
+/*
+ * Showing how far a job is: qemu-img's percentages, a bar with rate and time
+ * left, or one JSON object a line. SIGUSR1 asks for one line at any time.
+ */
+#ifndef CAIRN_IMG_PROGRESS_H
+#define CAIRN_IMG_PROGRESS_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct job;
+struct blk_graph;
+
+enum progress_mode {
+    PROGRESS_NONE,
+    PROGRESS_PERCENT, /* "    (12.34/100%)\r" on standard output */
+    PROGRESS_AUTO,    /* a bar on a terminal, nothing elsewhere */
+    PROGRESS_BAR,
+    PROGRESS_JSON,
+};
+
+extern const char *const progress_names[];
+
+/* A table row for the int member `progress` of struct type. */
+#define PROGRESS_ROW(type)                                                                         \
+    {                                                                                              \
+        "p", "WORD",                                                                               \
+            FIELD_ENUM(type, progress, "progress", NULL, progress_names,                           \
+                       "show progress: percent (also for -p alone), auto, bar, json, none"),       \
+            "percent"                                                                              \
+    }
+
+struct progress {
+    enum progress_mode mode;
+    const char *phase; /* "convert" */
+    int64_t start_ns;
+    double shown;  /* the percentage last shown */
+    int signal_fd; /* readable when SIGUSR1 came; -1: none */
+};
+
+/* Makes SIGUSR1 harmless; call it before the first long step. */
+void progress_start(struct progress *progress, int mode, bool quiet, const char *phase);
+
+/* Runs `job` to its end, showing progress. */
+bool progress_run(struct progress *progress, struct job *job, struct blk_graph *graph,
+                  GError **error);
+
+/* Ends the line of the display and frees what progress_start() took. */
+void progress_end(struct progress *progress);
+
+#endif
