@@ -23,12 +23,21 @@
 #include "tests/tools/ram.h"
 
 enum { LIVE, STATE, BACKING }; /* the disks */
-enum { WORKLOAD_STATES = 100, MAX_SECTORS = 256 };
+enum { WORKLOAD_STATES = 100, MAX_SECTORS = 256, MAX_WORKERS = 8 };
 
 struct setup {
     int cluster_bits;
     bool backing;
     int states;
+    int workers; /* guests at work at once, each on a stretch of its own; 0: one */
+};
+
+/* One of the guests of a workload. */
+struct worker {
+    struct crash *crash;
+    struct blk_node *node;
+    int64_t first, sectors; /* its stretch of the disk */
+    int64_t left;           /* operations */
 };
 
 struct crash {
@@ -139,8 +148,9 @@ static void note(struct crash *crash, int64_t offset, int64_t length, uint64_t s
                       begin, position(), fua);
 }
 
-static void do_write(struct crash *crash, struct blk_node *node, int64_t offset, int64_t length)
+static void co_do_write(struct crash *crash, struct blk_node *node, int64_t offset, int64_t length)
 {
+    struct iovec slot;
     g_autofree uint8_t *bytes = g_malloc((gsize)length);
     uint64_t stamp = crash->next_stamp;
     int64_t begin = begin_operation();
@@ -148,30 +158,62 @@ static void do_write(struct crash *crash, struct blk_node *node, int64_t offset,
     crash->next_stamp += (uint64_t)(length / SECTOR);
     for (int64_t i = 0; i < length / SECTOR; i++)
         stamp_fill(bytes + i * SECTOR, stamp + (uint64_t)i);
-    must(crash, "write", node_write(node, offset, length, bytes, fua ? REQ_FUA : 0));
+    struct span span = span_of(&slot, bytes, (size_t)length);
+    must(crash, "write", node_co_write(node, offset, length, span, fua ? REQ_FUA : 0));
     note(crash, offset, length, stamp, true, begin, fua);
 }
 
-static void do_one(struct crash *crash, struct blk_node *node)
+static void co_do_one(struct worker *w)
 {
+    struct crash *crash = w->crash;
+    struct blk_node *node = w->node;
     int64_t dice = rng_below(&crash->rng, 100), begin = begin_operation();
-    int64_t sectors = crash->size / SECTOR;
-    int64_t offset = rng_below(&crash->rng, sectors) * SECTOR;
+    int64_t offset = (w->first + rng_below(&crash->rng, w->sectors)) * SECTOR;
     int64_t most = rng_percent(&crash->rng, 70) ? 8192 : crash->size;
-    most = MIN(most, crash->size - offset);
+    most = MIN(most, (w->first + w->sectors) * SECTOR - offset);
     int64_t length = (1 + rng_below(&crash->rng, most / SECTOR)) * SECTOR;
     if (dice < 55) {
-        do_write(crash, node, offset, length);
+        co_do_write(crash, node, offset, length);
     } else if (dice < 68) {
         uint32_t flags = rng_percent(&crash->rng, 50) ? REQ_MAY_UNMAP : 0;
-        must(crash, "zero", node_zero(node, offset, length, flags));
+        must(crash, "zero", node_co_zero(node, offset, length, flags));
         note(crash, offset, length, 0, false, begin, false);
     } else if (dice < 82) {
-        must(crash, "discard", node_discard(node, offset, length));
+        must(crash, "discard", node_co_discard(node, offset, length));
         note(crash, offset, length, STAMP_DISCARDED, false, begin, false);
     } else {
-        must(crash, "flush", node_flush(node));
+        must(crash, "flush", node_co_flush(node));
         history_flush(crash->history, begin, position());
+    }
+}
+
+static void co_work(void *arg)
+{
+    struct worker *w = arg;
+    for (; w->left > 0; w->left--)
+        co_do_one(w);
+}
+
+/* Runs all the guests of a workload to their end. Their stretches meet within clusters. */
+static void do_all(struct crash *crash, struct blk_node *node)
+{
+    struct worker workers[MAX_WORKERS];
+    int64_t sectors = crash->size / SECTOR, next = 0;
+    int count = (int)MIN(MAX(1, crash->setup->workers), sectors), busy;
+    for (int i = 0; i < count; i++) {
+        int64_t end = sectors * (i + 1) / count;
+        workers[i] = (struct worker){crash, node, next, end - next, 0};
+        workers[i].left = rng_between(&crash->rng, 3, 40);
+        next = end;
+        loop_spawn(crash->loop, co_work, &workers[i]);
+    }
+    for (;;) {
+        busy = 0;
+        for (int i = 0; i < count; i++)
+            busy += workers[i].left > 0;
+        if (!busy)
+            return;
+        loop_turn(crash->loop, true);
     }
 }
 
@@ -204,8 +246,7 @@ static void run_workload(struct crash *crash)
     g_byte_array_append(crash->durable, crash->base->data, crash->base->len);
     ram_record(&ram_disks[LIVE]);
     struct blk_node *node = open_disk(crash, LIVE, NODE_RDWR, 0);
-    for (int64_t n = rng_between(&crash->rng, 3, 40); n > 0; n--)
-        do_one(crash, node);
+    do_all(crash, node);
     int64_t begin = begin_operation();
     close_disk(crash, node, begin);
     history_flush(crash->history, begin, position());
@@ -363,13 +404,15 @@ static void test_setup(gconstpointer data)
 int main(int argc, char **argv)
 {
     static const struct setup setups[] = {
-        {9, false, 700}, {9, true, 300},  {12, false, 300},
-        {12, true, 300}, {16, true, 300}, {21, false, 100},
+        {9, false, 700, 0}, {9, true, 300, 0},  {12, false, 300, 0},
+        {12, true, 300, 0}, {16, true, 300, 0}, {21, false, 100, 0},
+        {9, false, 300, 5}, {12, true, 500, 5}, {16, true, 300, 5},
     };
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(setups); i++) {
-        g_autofree char *name = g_strdup_printf("/crash/cluster-%d%s", 1 << setups[i].cluster_bits,
-                                                setups[i].backing ? "-backing" : "");
+        g_autofree char *name = g_strdup_printf(
+            "/crash/cluster-%d%s%s", 1 << setups[i].cluster_bits,
+            setups[i].backing ? "-backing" : "", setups[i].workers ? "-parallel" : "");
         g_test_add_data_func(name, &setups[i], test_setup);
     }
     return g_test_run();
