@@ -45,23 +45,27 @@ static const struct cli_option compare_options[] = {
     IMAGE_ROWS_TRUST(struct compare_options),
     {0}};
 
-/* Says what the job found; returns the exit status. */
-static int report(const struct compare_result *result, bool quiet)
+/* Says what the job found; returns the exit status. Different sizes matter only where the contents
+ * are equal as far as the shorter one goes. */
+static int report(const struct compare_result *result, bool same_size, bool quiet)
 {
     int64_t offset = align_down(result->offset, REPORT_ALIGN);
-    if (result->verdict == COMPARE_EQUAL) {
-        tool_printf("%s", quiet ? "" : "Images are identical.\n");
-        return EXIT_SAME;
-    }
+    int status = result->verdict == COMPARE_EQUAL ? EXIT_SAME : EXIT_DIFFERENT;
     if (quiet) {
-        return EXIT_DIFFERENT;
+        return status;
     }
-    if (result->verdict == COMPARE_ALLOCATION) {
+    if (!same_size && (result->verdict == COMPARE_EQUAL || result->verdict == COMPARE_TAIL)) {
+        tool_printf("Warning: Image size mismatch!\n");
+    }
+    switch (result->verdict) {
+    case COMPARE_EQUAL: tool_printf("Images are identical.\n"); break;
+    case COMPARE_ALLOCATION:
         tool_printf("Strict mode: Offset %" PRId64 " block status mismatch!\n", offset);
-    } else {
-        tool_printf("Content mismatch at offset %" PRId64 "!\n", offset);
+        break;
+    case COMPARE_CONTENT:
+    case COMPARE_TAIL: tool_printf("Content mismatch at offset %" PRId64 "!\n", offset); break;
     }
-    return EXIT_DIFFERENT;
+    return status;
 }
 
 /* Compares two open images; returns the exit status. */
@@ -73,21 +77,21 @@ static int compare_nodes(struct session *session, const struct compare_options *
         tool_printf("%s", options->quiet ? "" : "Strict mode: Image size mismatch!\n");
         return EXIT_DIFFERENT;
     }
-    if (!same_size && !options->quiet) {
-        tool_printf("Warning: Image size mismatch!\n");
-    }
     struct compare_args args = {.a = a, .b = b, .strict = options->strict};
     struct compare_result result = {0};
     struct job *job = compare_job_new(&args, &result);
     struct progress progress;
     progress_start(&progress, options->progress, options->quiet, "compare");
-    bool done = progress_run(&progress, job, session->graph, error);
+    int status = EXIT_READ;
+    if (!progress_run(&progress, job, session->graph, error)) {
+        status = result.map_failed ? EXIT_MAP : EXIT_READ;
+    } else {
+        progress_complete(&progress, result.verdict == COMPARE_EQUAL);
+        status = report(&result, same_size, options->quiet);
+    }
     progress_end(&progress);
     job_free(job);
-    if (!done) {
-        return result.map_failed ? EXIT_MAP : EXIT_READ;
-    }
-    return report(&result, options->quiet);
+    return status;
 }
 
 static int compare_names(struct session *session, const struct compare_options *options,

@@ -204,6 +204,9 @@ static bool run_job(struct conversion *conv, GError **error)
     struct progress progress;
     progress_start(&progress, options->progress, options->quiet, "convert");
     bool done = progress_run(&progress, job, conv->session->graph, error);
+    if (done) {
+        progress_complete(&progress, true);
+    }
     progress_end(&progress);
     job_free(job);
     return done;

@@ -63,9 +63,9 @@ static json_t *limits_to_json(const struct blk_limits *limits)
     set_limit(dict, "write-zeroes-alignment", limits->zero_align > 1 ? limits->zero_align : 0);
     set_limit(dict, "request-alignment", limits->request_align);
     set_limit(dict, "min-mem-alignment", limits->memory_align);
+    set_limit(dict, "discard-alignment", limits->discard_align > 1 ? limits->discard_align : 0);
     set_limit(dict, "opt-mem-alignment", MAX(limits->memory_align, OPT_MEMORY_ALIGN));
     set_limit(dict, "max-iov", IOV_MAX);
-    set_limit(dict, "discard-alignment", limits->discard_align > 1 ? limits->discard_align : 0);
     set_limit(dict, "max-transfer", limits->max_transfer);
     set_limit(dict, "max-discard", limits->max_discard);
     set_limit(dict, "max-write-zeroes", limits->max_zero);

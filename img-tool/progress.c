@@ -97,9 +97,9 @@ static void answer_signal(struct progress *progress, struct job_progress at)
 static void tick(struct job *job, void *user)
 {
     struct progress *progress = user;
-    struct job_progress at = job_progress(job);
-    answer_signal(progress, at);
-    show(progress, at);
+    progress->last = job_progress(job);
+    answer_signal(progress, progress->last);
+    show(progress, progress->last);
 }
 
 void progress_start(struct progress *progress, int mode, bool quiet, const char *phase)
@@ -126,14 +126,20 @@ void progress_start(struct progress *progress, int mode, bool quiet, const char 
 bool progress_run(struct progress *progress, struct job *job, struct blk_graph *graph,
                   GError **error)
 {
-    if (!job_run(job, graph, tick, progress, error)) {
-        return false;
+    return job_run(job, graph, tick, progress, error);
+}
+
+void progress_complete(struct progress *progress, bool all)
+{
+    struct job_progress at = progress->last;
+    if (all) {
+        at.done = at.total = MAX(at.total, 1);
+        show(progress, at);
     }
-    struct job_progress at = job_progress(job);
-    at.total = MAX(at.total, 1);
-    at.done = at.total;
-    show(progress, at);
-    return true;
+    if (progress->mode == PROGRESS_BAR) {
+        printf("\n");
+        progress->mode = PROGRESS_NONE;
+    }
 }
 
 void progress_end(struct progress *progress)

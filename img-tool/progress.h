@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct job;
+#include "libblock/job.h"
+
 struct blk_graph;
 
 enum progress_mode {
@@ -35,8 +36,9 @@ struct progress {
     enum progress_mode mode;
     const char *phase; /* "convert" */
     int64_t start_ns;
-    double shown;  /* the percentage last shown */
-    int signal_fd; /* readable when SIGUSR1 came; -1: none */
+    struct job_progress last; /* as of the last tick */
+    double shown;             /* the percentage last shown */
+    int signal_fd;            /* readable when SIGUSR1 came; -1: none */
 };
 
 /* Makes SIGUSR1 harmless; call it before the first long step. */
@@ -45,6 +47,10 @@ void progress_start(struct progress *progress, int mode, bool quiet, const char 
 /* Runs `job` to its end, showing progress. */
 bool progress_run(struct progress *progress, struct job *job, struct blk_graph *graph,
                   GError **error);
+
+/* Shows the end of a job that ran to it: all of the work, or, when it could stop early, how far it
+ * came. */
+void progress_complete(struct progress *progress, bool all);
 
 /* Ends the line of the display and frees what progress_start() took. */
 void progress_end(struct progress *progress);

@@ -28,6 +28,13 @@ Images are identical." ]
     [ "$output" = "Strict mode: Image size mismatch!" ]
 }
 
+@test "compare speaks of sizes only where the contents are equal so far" {
+    truncate -s 2M b.raw
+    printf x | dd of=b.raw bs=1 seek=1024 conv=notrunc status=none
+    fails 1 "$CAIRN_IMG" compare a.raw b.raw
+    [ "$output" = "Content mismatch at offset 1024!" ]
+}
+
 @test "compare of a longer image with data in its rest fails there" {
     truncate -s 2M b.raw
     printf x | dd of=b.raw bs=1 seek=1500000 conv=notrunc status=none
@@ -84,6 +91,9 @@ Images are identical." ]
     says $'    (0.00/100%)\r'
     says $'    (100.00/100%)\r'
     says "Images are identical."
+    printf x | dd of=b.raw bs=1 seek=0 conv=notrunc status=none
+    fails 1 "$CAIRN_IMG" compare -p a.raw b.raw
+    [[ $output != *"(100.00/100%)"*mismatch* ]]
 }
 
 @test "compare takes every cache mode" {
