@@ -260,7 +260,7 @@ static bool fill_new(struct conversion *conv, struct output *output, uint32_t fl
     const char *path = output_path(output);
     if (!image_create(graph, path, conv->format, conv->size, conv->create_options, 0, NULL,
                       error)) {
-        return false;
+        return image_name_error(path, error);
     }
     flags |= NODE_RDWR | (output_is_in_place(output) ? 0 : NODE_NO_LOCK);
     conv->target = node_open(graph, path, conv->format, NULL, flags, error);

@@ -168,7 +168,7 @@ static bool create_image(struct session *session, const struct create_args *args
     }
     bool done = create_at(session, args, names[0], output, size, options, error);
     output_free(output, error);
-    return done;
+    return done || image_name_error(names[0], error);
 }
 
 static bool create_with(struct session *session, const struct create_args *args, char **names,

@@ -160,6 +160,14 @@ const struct blk_driver *image_find_creator(struct session *session, const char 
     return NULL;
 }
 
+bool image_name_error(const char *name, GError **error)
+{
+    if (error && *error && !strstr((*error)->message, name)) {
+        g_prefix_error(error, "%s: ", name);
+    }
+    return false;
+}
+
 json_t *image_merge_options(const GPtrArray *texts, bool *ret_help, GError **error)
 {
     json_t *all = json_object();

@@ -97,6 +97,9 @@ bool image_close(struct blk_node **node, GError **error);
 const struct blk_driver *image_find_creator(struct session *session, const char *name,
                                             GError **error);
 
+/* Begins the message with "NAME: " unless it speaks of `name` already. Always false. */
+bool image_name_error(const char *name, GError **error);
+
 /* Merges the texts of several -o options into a flat object. True in *ret_help when one of them
  * asks for help. */
 json_t *image_merge_options(const GPtrArray *texts, bool *ret_help, GError **error);

@@ -173,7 +173,8 @@ struct output *output_begin(struct blk_graph *graph, const char *name, bool need
         write_in_place(output);
         return output;
     }
-    bool done = examine(output, graph, error);
+    bool done = *name ? examine(output, graph, error)
+                      : error_set(error, EINVAL, "the name of the new image is empty");
     if (done && (!output->is_file || (output->exists && is_mount_point(output->final)))) {
         write_in_place(output);
     } else if (done) {

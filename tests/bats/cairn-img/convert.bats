@@ -90,6 +90,7 @@ setup() {
     says "Supported qcow2 options:"
     fails 1 "$CAIRN_IMG" convert -O qcow2 -o foo=1 disk.raw copy2.qcow2
     says "'foo'"
+    says "copy2.qcow2"
     [ ! -e copy2.qcow2 ]
 }
 

@@ -157,3 +157,10 @@ load lock
     says "cluster_size=<size>"
     grep -E '^  compression_type=<.*zstd.*>' <<<"$output"
 }
+
+@test "create names the image that it could not make" {
+    fails 1 "$CAIRN_IMG" create -f qcow2 -o cluster_size=3 disk.qcow2 1M
+    says "cairn-img: disk.qcow2: Cluster size must be a power of two"
+    fails 1 "$CAIRN_IMG" create '' 1M
+    says "name of the new image is empty"
+}
