@@ -155,34 +155,37 @@ bool qcow2_co_describe_load(struct qcow2_image *image, GError **error)
 
 /* ---- info ---- */
 
+/* Adds a truth value, where the image can have it. */
+static void set_flag(json_t *data, const char *key, bool there, uint64_t value)
+{
+    if (there) {
+        json_object_set_new(data, key, json_boolean(value));
+    }
+}
+
 static json_t *specific_data(const struct qcow2_image *image)
 {
     const struct qcow2_header *h = &image->header;
     bool v3 = h->version >= 3;
     json_t *data = json_object();
     json_object_set_new(data, "compat", json_string(v3 ? "1.1" : "0.10"));
-    if (h->data_file) {
-        json_object_set_new(data, "data-file", json_string(h->data_file));
-    }
     json_object_set_new(data, "compression-type",
                         json_string(h->compression == QCOW2_ZSTD ? "zstd" : "zlib"));
-    if (v3) {
-        json_object_set_new(data, "lazy-refcounts",
-                            json_boolean(h->compatible & QCOW2_COMPAT_LAZY));
-    }
+    set_flag(data, "lazy-refcounts", v3, h->compatible & QCOW2_COMPAT_LAZY);
     if (image->bitmap_list) {
         json_object_set(data, "bitmaps", image->bitmap_list);
     }
     json_object_set_new(data, "refcount-bits", json_integer(1 << h->refcount_order));
-    if (v3) {
-        json_object_set_new(data, "corrupt",
-                            json_boolean(h->incompatible & QCOW2_INCOMPAT_CORRUPT));
-        if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
-            json_object_set_new(data, "data-file-raw",
-                                json_boolean(h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA));
-        }
-        json_object_set_new(data, "extended-l2",
-                            json_boolean(h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2));
+    if (h->data_file) {
+        json_object_set_new(data, "data-file", json_string(h->data_file));
+    }
+    set_flag(data, "data-file-raw", h->incompatible & QCOW2_INCOMPAT_DATA_FILE,
+             h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA);
+    set_flag(data, "corrupt", v3, h->incompatible & QCOW2_INCOMPAT_CORRUPT);
+    set_flag(data, "extended-l2", v3, h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2);
+    if (h->crypt_method) {
+        json_object_set_new(data, "encrypt",
+                            json_pack("{s:s}", "format", h->crypt_method == 1 ? "aes" : "luks"));
     }
     return data;
 }
