@@ -10,7 +10,8 @@
  *     packed   Z                 Z              as data
  *
  * Version 2 has no Z: without a backing file a hole does as well; with one,
- * zeroing is left to libblock, which writes zeroes, and discarding makes a hole.
+ * zeroing is left to libblock, which writes zeroes, and discarding does nothing: a
+ * hole would show what the guest has overwritten, or never saw.
  */
 #include "qcow2/zero.h"
 
@@ -152,6 +153,8 @@ int qcow2_co_discard(struct blk_node *node, int64_t offset, int64_t length)
                           .discard = true,
                           .keep = options->discard_no_unref,
                           .pass = options->discard_request};
-    return is_whole(node, offset, length) ? co_treat_range(image, &treat, offset, length)
-                                          : -ENOTSUP;
+    if (!is_whole(node, offset, length) || (treat.version < 3 && treat.has_backing)) {
+        return -ENOTSUP;
+    }
+    return co_treat_range(image, &treat, offset, length);
 }
