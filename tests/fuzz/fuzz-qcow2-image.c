@@ -1,4 +1,5 @@
-/* A whole hostile image: open it, map the first extents, read here and there, look at its info. */
+/* A whole hostile image: open it, map the first extents, read here and there, look at its info, and
+ * if it opens for that, write, zero and discard here and there. */
 #include "tests/fuzz/fuzz.h"
 
 #include <glib.h>
@@ -24,6 +25,24 @@ static void use(struct blk_node *node)
         node_info_clear(&info);
 }
 
+/* Whatever the tables say, changes fail or succeed; the header's magic outlives them all. */
+static void change(struct blk_node *node)
+{
+    static uint8_t buf[8192];
+    int64_t size = node_size(node);
+    for (int i = 0; i < 12; i++) {
+        int64_t offset = size / 12 * i, length = MIN((int64_t)sizeof(buf), size - offset);
+        switch (i % 4) {
+        case 0: node_zero(node, offset, length, REQ_MAY_UNMAP); break;
+        case 1: node_discard(node, offset, MIN(INT64_C(1) << 20, size - offset)); break;
+        default: node_write(node, offset, length, buf, 0);
+        }
+        if (i % 5 == 4)
+            node_flush(node);
+    }
+    g_assert_cmpmem(ram_disks[0].bytes->data, 4, "QFI\xfb", 4);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct loop *loop = loop_new(NULL);
@@ -35,6 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         node_open(graph, "ram:0", "qcow2", NULL, size % 2 ? NODE_RDWR : 0, NULL);
     if (node) {
         use(node);
+        if (node_is_writable(node))
+            change(node);
         node_close(node, NULL);
     }
     graph_free(graph);
