@@ -15,14 +15,14 @@
 
 enum {
     CHUNK = 512 * 1024,              /* stays in a core's cache between reading and writing */
+    CHUNK_PACKING = 256 * 1024,      /* with room for what it is packed to, twice */
     CHUNK_DIRECT = 1024 * 1024,      /* past the page cache the device likes more */
     CHUNK_OFFLOAD = 8 * 1024 * 1024, /* no buffer is touched */
     SMALL = 2 * 1024 * 1024,         /* not worth a thread */
-    DEPTH = 6,        /* others get on while one waits for the processor, and all for its turn */
-    DEPTH_DIRECT = 4, /* requests in flight, for each worker */
-    PLAIN_BUFFERS =
-        12 * 1024 * 1024, /* bytes of all slots; copying gains little from many threads */
-    PACKING_BUFFERS = 32 * 1024 * 1024,
+    DEPTH = 5, /* others get on while one waits for the processor, and all for its turn */
+    BUFFERS = 6 * 1024 * 1024,      /* bytes of all slots, where that is a slot for each thread */
+    MAX_BUFFERS = 64 * 1024 * 1024, /* however many threads */
+    PLAIN_THREADS = 8,              /* copying gains nothing from more */
 };
 
 struct convert {
@@ -364,30 +364,40 @@ static bool is_direct(const struct convert *convert)
     return direct;
 }
 
+static int64_t chunk_size(const struct convert *convert)
+{
+    if (convert->args.copy_offload) {
+        return CHUNK_OFFLOAD;
+    }
+    if (convert->args.compress) {
+        return CHUNK_PACKING;
+    }
+    return is_direct(convert) ? CHUNK_DIRECT : CHUNK;
+}
+
 static void convert_plan(struct convert *convert)
 {
     const struct convert_args *args = &convert->args;
-    int64_t align = convert->sink.facts.cluster_size;
-    int64_t chunk = is_direct(convert) ? CHUNK_DIRECT : CHUNK;
-    chunk = args->copy_offload ? CHUNK_OFFLOAD : chunk;
+    int64_t align = convert->sink.facts.cluster_size, size = lane_size(&convert->lanes[0]);
+    size = args->target_is_fresh ? align_up(size, align) : size;
     convert->plan = (struct batch_plan){
         .lanes = convert->lanes,
         .lane_count = args->target_backing ? 2 : 1,
-        .total = min_i64(align_up(lane_size(&convert->lanes[0]), align), node_size(args->target)),
+        .total = min_i64(size, node_size(args->target)),
         .align = align,
-        .chunk = align_up(chunk, align),
+        .chunk = align_up(chunk_size(convert), align),
     };
 }
 
 /* As many workers and slots as there are processors for, within the memory that is theirs. */
 static void convert_parallel(const struct convert *convert, struct pipeline_task *task)
 {
-    int64_t budget = convert->args.compress ? PACKING_BUFFERS : PLAIN_BUFFERS;
-    int64_t slots = max_i64(2, budget / convert->plan.chunk);
+    bool packs = convert->args.compress;
+    int64_t slot = convert->plan.chunk * (packs ? 3 : convert->plan.lane_count);
     int64_t threads = convert->args.threads ? convert->args.threads : pool_cpus();
-    task->threads = (int)min_i64(threads, slots);
-    task->depth = is_direct(convert) ? DEPTH_DIRECT : DEPTH;
-    task->depth = (int)max_i64(1, min_i64(task->depth, slots / task->threads));
+    threads = min_i64(threads, packs ? MAX_BUFFERS / slot : PLAIN_THREADS);
+    task->threads = (int)max_i64(1, min_i64(threads, MAX_BUFFERS / slot));
+    task->depth = (int)max_i64(1, min_i64(DEPTH, BUFFERS / slot / task->threads));
 }
 
 static bool convert_co_copy(struct convert *convert, GError **error)

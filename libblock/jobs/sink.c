@@ -282,14 +282,12 @@ static int segment_add(struct sink *sink, struct sink_batch *batch, struct segme
     return 0;
 }
 
-static bool stream_reserve(struct sink *sink, struct sink_batch *batch, const struct cell *cells,
-                           int count)
+/* Room for the cells if none of them gets smaller: most items then want the same. */
+static bool stream_reserve(struct sink_batch *batch, const struct cell *cells, int count)
 {
-    int64_t wanted = 2 * SINK_BLOCK;
+    int64_t wanted = 3 * SINK_BLOCK;
     for (int i = 0; i < count; i++) {
-        if (cells[i].kind == CELL_PACKED) {
-            wanted += align_up(cells[i].packed, sink->block);
-        }
+        wanted += cells[i].kind == CELL_ZERO || cells[i].kind == CELL_SKIP ? 0 : cells[i].length;
     }
     batch->stream_used = 0;
     if (wanted > batch->stream_size) {
@@ -327,7 +325,7 @@ int sink_co_place(struct sink *sink, struct sink_batch *batch, const struct cell
 {
     struct segment segment = {0};
     if (sink->options.compress) {
-        if (!stream_reserve(sink, batch, cells, count)) {
+        if (!stream_reserve(batch, cells, count)) {
             return -ENOMEM;
         }
         segment_open(sink, batch, &segment);
