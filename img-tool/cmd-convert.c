@@ -15,6 +15,7 @@
 #include "img-tool/progress.h"
 #include "img-tool/tool.h"
 
+#define SECTOR 512
 #define SPARSE_DEFAULT 4096
 #define SPARSE_MAX (16 * MiB)
 #define PARALLEL_MAX 16
@@ -161,7 +162,10 @@ static bool open_sources(struct conversion *conv, GError **error)
                                   output_is_source(conv->target_name, conv->sources[i], error))) {
             return false;
         }
-        if (__builtin_add_overflow(conv->size, node_size(conv->sources[i]), &conv->size)) {
+        int64_t start; /* each source begins on a sector of the target */
+        if (__builtin_add_overflow(conv->size, SECTOR - 1, &start) ||
+            __builtin_add_overflow(align_down(start, SECTOR), node_size(conv->sources[i]),
+                                   &conv->size)) {
             return error_set(error, EFBIG, "the sources together are longer than 8 EiB");
         }
     }

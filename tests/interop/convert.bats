@@ -47,6 +47,15 @@ load images
     cat a.raw a.raw | cmp - b.raw
 }
 
+@test "each of several sources begins on a sector" {
+    require qemu-img
+    head -c 1000 /dev/urandom >a.raw
+    ok "$CAIRN_IMG" convert -f raw -O raw a.raw a.raw b.raw
+    ok "$QEMU_IMG" convert -f raw -O raw a.raw a.raw theirs.raw
+    cmp -n 2024 b.raw theirs.raw
+    [ "$(stat -c %s b.raw)" = 2024 ]
+}
+
 @test "with a backing file only the differences are written" {
     require qemu-img qemu-io
     pattern base.raw
