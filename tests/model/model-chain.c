@@ -3,5 +3,5 @@
 
 int main(int argc, char **argv)
 {
-    return sequence_main(argc, argv, FAMILY_CHAIN, 500);
+    return sequence_main(argc, argv, FAMILY_CHAIN);
 }

@@ -427,14 +427,20 @@ static int64_t from_environment(const char *name, int64_t dflt)
     return text ? g_ascii_strtoll(text, NULL, 10) : dflt;
 }
 
-int sequence_main(int argc, char **argv, enum world_family family, int count)
+/* A slice for every day, the whole suite's count, or a long run. */
+static int64_t how_many(void)
+{
+    return g_test_slow() ? 200000 : g_getenv("CAIRN_SUITE") ? 10000 : 500;
+}
+
+int sequence_main(int argc, char **argv, enum world_family family)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGTRAP, SIGTERM};
     g_test_init(&argc, &argv, NULL);
     g_set_prgname(argv[0]);
     run.family = family;
     run.seed = (uint64_t)from_environment("SEED", 1);
-    run.count = from_environment("COUNT", count);
+    run.count = from_environment("COUNT", how_many());
     for (size_t i = 0; i < G_N_ELEMENTS(fatal); i++)
         signal(fatal[i], on_fatal);
     g_test_add_func("/model/sequences", test_sequences);
