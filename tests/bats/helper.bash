@@ -1,6 +1,6 @@
 # For every bats file: `load ../helper`. Each test gets a folder of its own as working directory and
 # these programs: $CAIRN_IMG, $QEMU_IMG.
-: "${abs_top_srcdir:=$(cd "$BATS_TEST_DIRNAME/../../.." && pwd)}"
+: "${abs_top_srcdir:=$(git -C "$BATS_TEST_DIRNAME" rev-parse --show-toplevel)}"
 : "${abs_top_builddir:=$abs_top_srcdir/build}"
 : "${CAIRN_IMG:=$abs_top_builddir/cairn-img}"
 : "${QEMU_IMG:=qemu-img}"
@@ -53,4 +53,13 @@ says() {
         echo "$output"
         return 1
     }
+}
+
+# As prlimit(1), but without --as where the program was built with sanitizers: those need terabytes of addresses.
+prlimit() {
+    local word words=()
+    for word; do
+        [[ $word == --as=* ]] && grep -qE '__(a|t)san_init' "$CAIRN_IMG" || words+=("$word")
+    done
+    command prlimit "${words[@]}"
 }

@@ -8,7 +8,7 @@ overlay() {
 
 # refused COMMAND...: fails with one message, within a second or so.
 refused() {
-    run timeout 10 prlimit --as=1073741824 --cpu=2 "$CAIRN_IMG" "$@"
+    run prlimit --as=1073741824 --cpu=2 timeout 10 "$CAIRN_IMG" "$@"
     [ "$status" = 1 ] && [ ${#lines[@]} -le 3 ] || { echo "$status: $output"; return 1; }
 }
 
