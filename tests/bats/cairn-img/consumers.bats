@@ -27,7 +27,7 @@ json_has() {
 }
 
 @test "nova asks for info with options after the path, under limits" {
-    ok env LC_ALL=C LANG=C prlimit --as=2147483648 --cpu=30 qemu-img info disk.qcow2 --force-share --output=json -f qcow2
+    ok prlimit --as=2147483648 --cpu=30 env LC_ALL=C LANG=C qemu-img info disk.qcow2 --force-share --output=json -f qcow2
     json_has virtual-size actual-size format cluster-size filename format-specific dirty-flag
     fails 1 qemu-img info nothing --force-share --output=json
     says "No such file or directory"
