@@ -32,6 +32,7 @@ struct convert {
     struct lane lanes[BATCH_LANES]; /* the sources; the backing file */
     struct batch_plan plan;
     struct sink sink;
+    bool direct; /* past the page cache: then many requests at a time are good */
     struct reader_salvage salvage;
 };
 
@@ -286,6 +287,14 @@ static bool co_place_item(struct convert_slot *slot, const struct pipeline_item 
     return ret ? write_error(slot, item, ret, error) : true;
 }
 
+/* When there is little more to do than to write. A worker that computes for long would let the
+ * others wait for the pen. */
+static bool wants_pen(const struct convert_slot *slot, const struct pipeline_item *item)
+{
+    const struct convert *convert = slot->convert;
+    return convert->sink.ops && !convert->direct && !convert->args.compress && !item->batch->packed;
+}
+
 /* Finds places in the target, in the order of items if that matters, and writes. */
 static bool co_put_item(struct pipeline *pipeline, struct convert_slot *slot,
                         const struct pipeline_item *item, GError **error)
@@ -301,7 +310,14 @@ static bool co_put_item(struct pipeline *pipeline, struct convert_slot *slot,
     if (in_turn) {
         pipeline_pass_turn(pipeline);
     }
+    bool with_pen = wants_pen(slot, item);
+    if (with_pen) {
+        pipeline_co_take_pen(pipeline);
+    }
     int ret = sink_co_write(sink, &slot->writes);
+    if (with_pen) {
+        pipeline_co_pass_pen(pipeline);
+    }
     return ret ? write_error(slot, item, ret, error) : true;
 }
 
@@ -372,7 +388,7 @@ static int64_t chunk_size(const struct convert *convert)
     if (convert->args.compress) {
         return CHUNK_PACKING;
     }
-    return is_direct(convert) ? CHUNK_DIRECT : CHUNK;
+    return convert->direct ? CHUNK_DIRECT : CHUNK;
 }
 
 static void convert_plan(struct convert *convert)
@@ -435,6 +451,7 @@ static bool convert_co_run(struct job *job, void *arg, GError **error)
     if (!check_sizes(convert, error) || !sink_co_open(&convert->sink, &options, error)) {
         return false;
     }
+    convert->direct = is_direct(convert);
     convert_plan(convert);
     bool copied = convert_co_copy(convert, error);
     int ret = sink_co_close(&convert->sink, copied);
