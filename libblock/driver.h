@@ -113,7 +113,8 @@ struct plan_facts {
 
 struct plan_ops {
     /* Begins. `fresh`: the image was just created and reads as zero. -ENOTSUP: use co_write
-     * instead. The node's own requests are not used until co_finish. */
+     * instead. The node's own requests are not used until co_finish. Both are called in the node's
+     * loop. */
     int (*co_begin)(struct blk_node *node, bool fresh, struct plan **ret_plan);
     void (*describe)(struct plan *plan, struct plan_facts *ret_facts);
     /* Space for guest [offset, +length) (cluster-aligned, or up to the image's end): may place

@@ -11,7 +11,7 @@
  * follow each other byte by byte: all but the last cluster given out have their final refcount, and
  * packing goes on in the last one as long as its refcount has room.
  *
- * The image is not valid before co_finish(): it belongs to whoever just created it.
+ * Until co_finish() writes L1 the image is still empty.
  */
 #include "qcow2/plan.h"
 
@@ -304,7 +304,7 @@ static void plan_describe(struct plan *plan, struct plan_facts *ret_facts)
 
 /* ---- beginning ---- */
 
-/* An image that has nothing but its own empty tables. */
+/* An image that has nothing but its own empty tables, be it new or not. */
 static bool is_empty(const struct qcow2_image *image)
 {
     for (uint32_t i = 0; i < image->header.l1_entries; i++) {
@@ -312,13 +312,13 @@ static bool is_empty(const struct qcow2_image *image)
             return false;
         }
     }
-    return !image->header.snapshots && !image->header.bitmaps && !image->write_started;
+    return !image->header.snapshots && !image->header.autoclear && !image->write_started;
 }
 
-static bool can_plan(const struct qcow2_image *image, bool fresh)
+static bool can_plan(const struct qcow2_image *image)
 {
     const struct blk_node *file = image->node->file;
-    return fresh && image->writable && !image->header.crypt_method &&
+    return image->writable && !image->header.crypt_method &&
            !(image->header.incompatible & ~QCOW2_INCOMPAT_COMPRESSION) && is_empty(image) &&
            node_is_leaf(file) && node_limits(file)->request_align <= image->cluster_size;
 }
@@ -365,7 +365,7 @@ static int co_find_end(struct plan *plan)
 static int plan_co_begin(struct blk_node *node, bool fresh, struct plan **ret_plan)
 {
     struct qcow2_image *image = qcow2_image(node);
-    if (!can_plan(image, fresh)) {
+    if (!can_plan(image)) {
         return -ENOTSUP;
     }
     struct plan *plan = g_new0(struct plan, 1);
@@ -504,6 +504,7 @@ static int co_extend_file(struct plan *plan)
     return node_size(plan->leaf) < end ? leaf_co_write(plan->leaf, end - step, step, zeroes) : 0;
 }
 
+/* L1 comes last: until it is written the image is as empty as before, whatever else is lost. */
 static int co_write_tables(struct plan *plan)
 {
     const struct qcow2_header *header = &plan->image->header;
@@ -513,9 +514,13 @@ static int co_write_tables(struct plan *plan)
     ret = !ret && moves ? co_move_reftable(plan) : ret;
     ret = ret ? ret : co_write_block(plan);
     ret = ret ? ret : co_write_reftable(plan);
-    ret = ret ? ret : co_write_table(plan, header->l1_offset, plan->l1, plan->l1_bytes, true);
     ret = ret ? ret : co_extend_file(plan);
-    return ret || !moves ? ret : co_write_header(plan);
+    ret = ret ? ret : node_co_flush(plan->leaf);
+    if (!ret && moves) {
+        ret = co_write_header(plan);
+        ret = ret ? ret : node_co_flush(plan->leaf);
+    }
+    return ret ? ret : co_write_table(plan, header->l1_offset, plan->l1, plan->l1_bytes, true);
 }
 
 static int plan_co_finish(struct plan *plan, bool commit)
