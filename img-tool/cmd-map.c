@@ -148,7 +148,7 @@ static bool print_map(struct blk_node *node, int64_t start, int64_t end, bool is
                                    node_filename(node), start);
         }
         for (int i = 0; done && i < list.count; i++) {
-            if (preallocated && list.items[i].flags & EXTENT_OFFSET) {
+            if (list.items[i].flags & EXTENT_HOLE) {
                 list.items[i].flags |= EXTENT_DATA;
             }
             done = add_extent(&printer, &list.items[i], error);

@@ -55,7 +55,8 @@ enum node_flags {
     NODE_NO_IO = 1 << 7,        /* metadata only (info): formats do not read or lock data */
     NODE_NO_LOCK = 1 << 8,      /* take no file locks (private temporary outputs) */
     NODE_SERVER = 1 << 9,       /* one slow request must not stall others */
-    NODE_UNSHARED = 1 << 10,    /* nobody else may write or resize meanwhile; libblock sets it below formats */
+    NODE_UNSHARED =
+        1 << 10, /* nobody else may write or resize meanwhile; libblock sets it below formats */
 };
 
 /* Cache mode words of qemu-img -t/-T ("none", "writeback", "writethrough", "directsync", "unsafe")
@@ -173,6 +174,7 @@ enum extent_flags {
     EXTENT_ALLOCATED = 1 << 2,  /* a layer of the chain provides it (QEMU: "present") */
     EXTENT_COMPRESSED = 1 << 3, /* one compressed cluster: packed_length bytes at leaf_offset */
     EXTENT_OFFSET = 1 << 4,     /* leaf and leaf_offset are valid */
+    EXTENT_HOLE = 1 << 5,       /* zero, as data of the layer that lies in a hole of the leaf */
 };
 
 struct blk_extent {

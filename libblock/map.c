@@ -38,10 +38,18 @@ static bool is_bottom(const struct blk_node *node)
     return !node->file && (node->driver->flags & DRIVER_ANY_LOOP);
 }
 
-/* Maps what `leaf` holds for an extent of data: holes there are zeroes here. */
-static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent, struct blk_node *leaf,
-                        bool holes)
+/* True when a layer has no tables of its own: what is a hole below is one here. */
+static bool is_plain(const struct blk_node *node)
 {
+    return !(node->driver->flags & DRIVER_FORMAT) || (node->driver->flags & DRIVER_PLAIN);
+}
+
+/* Maps what the leaf holds for an extent of `node`'s data: holes there are zeroes here. */
+static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent,
+                        const struct blk_node *node, bool holes)
+{
+    struct blk_node *leaf = extent->leaf;
+    uint32_t hole = is_plain(node) ? 0 : EXTENT_HOLE;
     uint32_t flags = (walk->flags & ~(uint32_t)MAP_PLAIN_HOLES) | (holes ? MAP_HOLES : 0);
     struct extent_list below = {.limit = MAP_BATCH};
     int64_t end = extent->offset + extent->length;
@@ -57,6 +65,7 @@ static int walk_co_leaf(struct walk *walk, const struct blk_extent *extent, stru
             e.offset = pos;
             e.depth = extent->depth;
             e.flags |= extent->flags & EXTENT_ALLOCATED;
+            e.flags |= e.flags & EXTENT_ZERO ? hole : 0;
             ret = walk_add(walk, &e);
             pos += e.length;
         }
@@ -97,8 +106,7 @@ static int walk_co_packed(struct walk *walk, struct blk_extent *extent)
 /* Whether the leaf's holes are wanted for data of this layer. */
 static bool asks_holes(const struct walk *walk, const struct blk_node *node)
 {
-    bool plain = !(node->driver->flags & DRIVER_FORMAT) || (node->driver->flags & DRIVER_PLAIN);
-    return (walk->flags & MAP_HOLES) || (plain && (walk->flags & MAP_PLAIN_HOLES));
+    return (walk->flags & MAP_HOLES) || (is_plain(node) && (walk->flags & MAP_PLAIN_HOLES));
 }
 
 /* What a layer leaves to its backing file; past the end of that nobody provides anything. */
@@ -143,7 +151,7 @@ static int walk_co_extent(struct walk *walk, struct blk_node *node, struct blk_e
     if (is_bottom(extent.leaf) && !holes) {
         return walk_add(walk, &extent);
     }
-    return walk_co_leaf(walk, &extent, extent.leaf, holes);
+    return walk_co_leaf(walk, &extent, node, holes);
 }
 
 static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,
