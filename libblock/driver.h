@@ -126,6 +126,9 @@ struct plan_ops {
      * pack tightly. 0 or -errno; NULL: the format has no compression. */
     int (*co_place_packed)(struct plan *plan, int64_t offset, int64_t packed,
                            int64_t *ret_leaf_offset);
+    /* Without a plan: writes guest [offset, +length), whole clusters up to the image's end,
+     * compressed by the driver. 0 or -errno; NULL: the format has no compression. */
+    int (*co_write_packed)(struct blk_node *node, int64_t offset, int64_t length, struct span span);
     /* Guest [offset, +length), as co_place() takes it, reads as zero. With REQ_MAY_UNMAP it should
      * take no space: nothing is to do where the image reads as zero already. -ENOTSUP: place and
      * write zeroes. */

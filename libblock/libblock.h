@@ -132,6 +132,10 @@ enum req_flags {
 int node_co_read(struct blk_node *node, int64_t offset, int64_t length, struct span span);
 int node_co_write(struct blk_node *node, int64_t offset, int64_t length, struct span span,
                   uint32_t flags);
+/* As a write of whole clusters (see blk_info.cluster_size; the last one may be cut by the node's
+ * end) that the format compresses. -ENOTSUP when it cannot. */
+int node_co_write_compressed(struct blk_node *node, int64_t offset, int64_t length,
+                             struct span span);
 int node_co_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags);
 int node_co_discard(struct blk_node *node, int64_t offset,
                     int64_t length);      /* a hint; contents undefined after */

@@ -194,6 +194,26 @@ int node_co_write(struct blk_node *node, int64_t offset, int64_t length, struct 
     return ret;
 }
 
+int node_co_write_compressed(struct blk_node *node, int64_t offset, int64_t length,
+                             struct span span)
+{
+    const struct plan_ops *ops = node->driver->plan;
+    int ret = request_check_write(node, offset, length);
+    if (ret || !length) {
+        return ret;
+    }
+    if (!ops || !ops->co_write_packed) {
+        return -ENOTSUP;
+    }
+    request_co_begin(node);
+    ret = ops->co_write_packed(node, offset, length, span);
+    request_note_write(node, ret ? 0 : offset + length);
+    bool flush = !ret && (effective_flags(node, 0) & REQ_FUA);
+    ret = flush ? flush_co_now(node) : ret;
+    request_end(node);
+    return ret;
+}
+
 int node_co_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags)
 {
     int ret = request_check_write(node, offset, length);

@@ -19,6 +19,7 @@
 
 #include "qcow2/alloc.h"
 #include "qcow2/image.h"
+#include "qcow2/qcow2.h"
 
 enum {
     TRIM = 4096, /* tables are written without the zero blocks at their ends */
@@ -545,6 +546,7 @@ const struct plan_ops qcow2_plan_ops = {
     .describe = plan_describe,
     .co_place = plan_co_place,
     .co_place_packed = plan_co_place_packed,
+    .co_write_packed = qcow2_co_write_compressed,
     .co_zero = plan_co_zero,
     .co_finish = plan_co_finish,
 };

@@ -60,7 +60,7 @@ static void *share_new(void *user)
     struct convert *convert = user;
     const struct convert_args *args = &convert->args;
     struct convert_share *share = g_new0(struct convert_share, 1);
-    if (args->compress) {
+    if (convert->sink.packs) {
         share->codec = codec_ctx_new(&(struct codec_options){
             convert->sink.facts.codec, args->compress_level, args->window_bits});
     }
@@ -408,7 +408,7 @@ static void convert_plan(struct convert *convert)
 /* As many workers and slots as there are processors for, within the memory that is theirs. */
 static void convert_parallel(const struct convert *convert, struct pipeline_task *task)
 {
-    bool packs = convert->args.compress;
+    bool packs = convert->sink.packs;
     int64_t slot = convert->plan.chunk * (packs ? 3 : convert->plan.lane_count);
     int64_t threads = convert->args.threads ? convert->args.threads : pool_cpus();
     threads = min_i64(threads, packs ? MAX_BUFFERS / slot : PLAIN_THREADS);

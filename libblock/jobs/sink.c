@@ -91,7 +91,9 @@ bool sink_co_open(struct sink *sink, const struct sink_options *options, GError 
     }
     bool free_zeroes = options->is_zero || (!sink->ops && options->fresh);
     sink->skip_zeroes = free_zeroes && options->sparse_size > 0 && !node_backing(options->target);
-    if (options->compress && !(sink->ops && sink->ops->co_place_packed)) {
+    const struct plan_ops *ops = options->target->driver->plan;
+    sink->packs = options->compress && sink->ops && ops->co_place_packed;
+    if (options->compress && !sink->packs && (sink->ops || !ops || !ops->co_write_packed)) {
         sink_co_close(sink, false);
         return error_set(error, ENOTSUP, "'%s' cannot be written compressed",
                          node_filename(options->target));
@@ -102,27 +104,40 @@ bool sink_co_open(struct sink *sink, const struct sink_options *options, GError 
 /* ---- through a node, in its owner's loop ---- */
 
 struct node_write {
+    struct sink *sink;
     struct blk_node *node;
     const struct sink_write *write;
-    uint32_t zero_flags;
     int result;
 };
+
+/* The driver compresses whole clusters; what a longer target leaves of the last one stays plain. */
+static bool driver_compresses(const struct sink *sink, const struct sink_write *write)
+{
+    int64_t end = write->offset + write->length;
+    return sink->options.compress && !sink->ops &&
+           (is_aligned(end, sink->facts.cluster_size) || end == node_size(sink->options.target));
+}
 
 static void node_co_serve_write(void *arg)
 {
     struct node_write *job = arg;
+    struct sink *sink = job->sink;
     const struct sink_write *write = job->write;
     struct iovec slot;
-    job->result = write->data
-                      ? node_co_write(job->node, write->offset, write->length,
-                                      span_of(&slot, write->data, write->length), 0)
-                      : node_co_zero(job->node, write->offset, write->length, job->zero_flags);
+    struct span span = span_of(&slot, write->data, write->length);
+    if (!write->data) {
+        job->result = node_co_zero(job->node, write->offset, write->length,
+                                   sink->options.sparse_size ? REQ_MAY_UNMAP : 0);
+    } else if (driver_compresses(sink, write)) {
+        job->result = node_co_write_compressed(job->node, write->offset, write->length, span);
+    } else {
+        job->result = node_co_write(job->node, write->offset, write->length, span, 0);
+    }
 }
 
 static int co_write_node(struct sink *sink, struct blk_node *node, const struct sink_write *write)
 {
-    struct node_write job = {
-        .node = node, .write = write, .zero_flags = sink->options.sparse_size ? REQ_MAY_UNMAP : 0};
+    struct node_write job = {.sink = sink, .node = node, .write = write};
     loop_co_call(sink->owner, node_co_serve_write, &job);
     return job.result;
 }
@@ -324,7 +339,7 @@ static int co_place_packed(struct sink *sink, struct sink_batch *batch, struct s
 int sink_co_place(struct sink *sink, struct sink_batch *batch, const struct cell *cells, int count)
 {
     struct segment segment = {0};
-    if (sink->options.compress) {
+    if (sink->packs) {
         if (!stream_reserve(batch, cells, count)) {
             return -ENOMEM;
         }
@@ -343,7 +358,7 @@ int sink_co_place(struct sink *sink, struct sink_batch *batch, const struct cell
         case CELL_PACKED: ret = co_place_packed(sink, batch, &segment, &cells[i]); break;
         }
     }
-    return !ret && sink->options.compress ? segment_leave(sink, batch, &segment) : ret;
+    return !ret && sink->packs ? segment_leave(sink, batch, &segment) : ret;
 }
 
 /* ---- writing ---- */

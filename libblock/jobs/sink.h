@@ -43,6 +43,7 @@ struct sink {
     int64_t unit;  /* bytes: the unit of the zero scan */
     enum sink_order order;
     bool skip_zeroes;      /* zero ranges need no work */
+    bool packs;            /* the caller compresses; else the target's driver does, if asked to */
     struct sink_tail tail; /* with the turn */
 };
 

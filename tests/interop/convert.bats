@@ -76,6 +76,18 @@ load images
     same raw a.raw qcow2 a.qcow2
 }
 
+@test "an existing target is filled compressed with -n -c" {
+    require qemu-img
+    pattern a.raw
+    ok "$QEMU_IMG" create -q -f qcow2 a.qcow2 4M
+    for round in first again; do
+        ok "$CAIRN_IMG" convert -n -c -f raw -O qcow2 a.raw a.qcow2
+        ok "$QEMU_IMG" check -q a.qcow2
+        "$QEMU_IMG" check a.qcow2 | grep -q ' [1-9][0-9.]*% compressed' || { echo "nothing compressed, $round"; return 1; }
+        "$QEMU_IMG" compare -q -f raw -F qcow2 a.raw a.qcow2
+    done
+}
+
 @test "old contents of an existing target do not show" {
     require qemu-img qemu-io
     truncate -s 2M zero.raw

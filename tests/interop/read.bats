@@ -32,6 +32,15 @@ theirs() {
     done < <(data_option_lists)
 }
 
+@test "maps of preallocated images tell zero clusters from holes" {
+    require qemu-img qemu-io
+    "$QEMU_IMG" create -q -f qcow2 -o preallocation=metadata a.qcow2 1M
+    "$QEMU_IO" -f qcow2 -c 'write -q -z 64k 128k' -c 'write -q 512k 64k' a.qcow2
+    "$QEMU_IMG" map --output=json a.qcow2 >theirs
+    ok "$CAIRN_IMG" map --output=json a.qcow2
+    diff theirs <(sed 's/, "compressed": [a-z]*//' <<<"$output")
+}
+
 @test "compressed images are read as qemu-img reads them" {
     require qemu-img
     pattern a.raw
