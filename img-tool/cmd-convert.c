@@ -122,7 +122,7 @@ static const char *find_contradiction(const struct convert_options *o)
 
 static bool parse_sparse(const struct convert_options *options, int64_t *ret_size, GError **error)
 {
-    *ret_size = options->copy_range ? 0 : SPARSE_DEFAULT;
+    *ret_size = SPARSE_DEFAULT;
     if (options->sparse && !size_parse(options->sparse, "option '-S'", ret_size, error)) {
         return false;
     }
