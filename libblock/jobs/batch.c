@@ -129,18 +129,17 @@ static void cut_list(struct extent_list *list, int64_t end)
 }
 
 /* An item should hold a compressed cluster whole, lest it be decompressed twice. */
-static void fit_chunk(struct batch *batch, int64_t chunk)
+static int64_t fitting_chunk(const struct batch *batch, int64_t chunk)
 {
     for (int lane = 0; lane < batch->lane_count; lane++) {
         for (int i = 0; i < batch->lanes[lane].count; i++) {
             const struct blk_extent *extent = &batch->lanes[lane].items[i];
             if (extent->flags & EXTENT_COMPRESSED) {
                 chunk = max_i64(chunk, extent->length);
-                batch->packed = true;
             }
         }
     }
-    batch->chunk = align_up(chunk, batch->align);
+    return align_up(chunk, batch->align);
 }
 
 /* ---- what both lanes share ---- */
@@ -265,7 +264,7 @@ int batch_co_map(const struct batch_plan *plan, int64_t from, struct batch **ret
     for (int i = 0; i < batch->lane_count; i++) {
         cut_list(&batch->lanes[i], batch->end);
     }
-    fit_chunk(batch, plan->chunk);
+    batch->chunk = fitting_chunk(batch, plan->chunk);
     int ret = drop_common(batch);
     if (ret) {
         batch_unref(batch);

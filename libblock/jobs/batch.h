@@ -33,7 +33,6 @@ struct batch {
     int64_t chunk; /* bytes an item holds at most; a multiple of align */
     int lane_count;
     struct extent_list lanes[BATCH_LANES];
-    bool packed; /* some extents are compressed */
     int refs;
 };
 

@@ -32,7 +32,6 @@ struct convert {
     struct lane lanes[BATCH_LANES]; /* the sources; the backing file */
     struct batch_plan plan;
     struct sink sink;
-    bool direct; /* past the page cache: then many requests at a time are good */
     struct reader_salvage salvage;
 };
 
@@ -287,14 +286,6 @@ static bool co_place_item(struct convert_slot *slot, const struct pipeline_item 
     return ret ? write_error(slot, item, ret, error) : true;
 }
 
-/* When there is little more to do than to write. A worker that computes for long would let the
- * others wait for the pen. */
-static bool wants_pen(const struct convert_slot *slot, const struct pipeline_item *item)
-{
-    const struct convert *convert = slot->convert;
-    return convert->sink.ops && !convert->direct && !convert->args.compress && !item->batch->packed;
-}
-
 /* Finds places in the target, in the order of items if that matters, and writes. */
 static bool co_put_item(struct pipeline *pipeline, struct convert_slot *slot,
                         const struct pipeline_item *item, GError **error)
@@ -310,14 +301,7 @@ static bool co_put_item(struct pipeline *pipeline, struct convert_slot *slot,
     if (in_turn) {
         pipeline_pass_turn(pipeline);
     }
-    bool with_pen = wants_pen(slot, item);
-    if (with_pen) {
-        pipeline_co_take_pen(pipeline);
-    }
     int ret = sink_co_write(sink, &slot->writes);
-    if (with_pen) {
-        pipeline_co_pass_pen(pipeline);
-    }
     return ret ? write_error(slot, item, ret, error) : true;
 }
 
@@ -388,7 +372,7 @@ static int64_t chunk_size(const struct convert *convert)
     if (convert->args.compress) {
         return CHUNK_PACKING;
     }
-    return convert->direct ? CHUNK_DIRECT : CHUNK;
+    return is_direct(convert) ? CHUNK_DIRECT : CHUNK;
 }
 
 static void convert_plan(struct convert *convert)
@@ -451,7 +435,6 @@ static bool convert_co_run(struct job *job, void *arg, GError **error)
     if (!check_sizes(convert, error) || !sink_co_open(&convert->sink, &options, error)) {
         return false;
     }
-    convert->direct = is_direct(convert);
     convert_plan(convert);
     bool copied = convert_co_copy(convert, error);
     int ret = sink_co_close(&convert->sink, copied);

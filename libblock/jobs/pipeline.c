@@ -51,10 +51,7 @@ struct pipeline {
     bool failed;
     GError *error;
     int64_t error_sequence;
-    bool pen_taken;
-    int pen_kept;           /* times in a row that it stayed with a worker */
-    int live;               /* workers that have not ended */
-    struct waiter *writers; /* waiting for the pen; the last one came first */
+    int live; /* workers that have not ended */
     struct waiter *hungry, *turns,
         *planner; /* waiting for items, for a turn, for room or the end */
 };
@@ -149,46 +146,6 @@ void pipeline_pass_turn(struct pipeline *pipeline)
     pipeline->turn++;
     wake_turn_locked(pipeline);
     pthread_mutex_unlock(&pipeline->lock);
-}
-
-void pipeline_co_take_pen(struct pipeline *pipeline)
-{
-    pthread_mutex_lock(&pipeline->lock);
-    if (pipeline->pen_taken) {
-        wait_co_locked(pipeline, &pipeline->writers, 0);
-    }
-    pipeline->pen_taken = true;
-    pthread_mutex_unlock(&pipeline->lock);
-}
-
-/* Who has waited longest, of this worker's slots or, after as many turns as it has slots, of the
- * others; of all if there are none of these. */
-static struct waiter **next_writer_locked(struct pipeline *p)
-{
-    bool keep = p->pen_kept < p->task->depth;
-    struct waiter **any = NULL, **liked = NULL;
-    for (struct waiter **link = &p->writers; *link; link = &(*link)->next) {
-        any = link;
-        liked = ((*link)->loop == loop_current()) == keep ? link : liked;
-    }
-    return liked ? liked : any;
-}
-
-void pipeline_co_pass_pen(struct pipeline *pipeline)
-{
-    pthread_mutex_lock(&pipeline->lock);
-    struct waiter **next = next_writer_locked(pipeline);
-    bool own = next && (*next)->loop == loop_current();
-    pipeline->pen_kept = own ? pipeline->pen_kept + 1 : 0;
-    if (next) {
-        wake_one_locked(next);
-    } else {
-        pipeline->pen_taken = false;
-    }
-    pthread_mutex_unlock(&pipeline->lock);
-    if (own) {
-        loop_co_relax();
-    }
 }
 
 void pipeline_stop_at(struct pipeline *pipeline, int64_t offset)

@@ -57,12 +57,6 @@ bool pipeline_co_run(const struct pipeline_task *task, GError **error);
 bool pipeline_co_take_turn(struct pipeline *pipeline, const struct pipeline_item *item);
 void pipeline_pass_turn(struct pipeline *pipeline);
 
-/* Around a write that others would only queue up for in the kernel, as a file's lock lets one
- * writer in at a time: while one worker writes, the others read on. A worker that has more to write
- * keeps the pen. */
-void pipeline_co_take_pen(struct pipeline *pipeline);
-void pipeline_co_pass_pen(struct pipeline *pipeline);
-
 /* Nothing at or past `offset` is wanted any more; items before it still run. */
 void pipeline_stop_at(struct pipeline *pipeline, int64_t offset);
 

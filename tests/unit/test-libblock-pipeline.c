@@ -109,8 +109,6 @@ struct run {
     int cancel_at;
     GArray *order; /* sequences, as they had their turn */
     int seen[ITEMS];
-    bool with_pen;
-    int writing; /* how many hold the pen */
     bool ok;
     GError *error;
 };
@@ -166,13 +164,6 @@ static bool co_item(struct pipeline *pipeline, void *slot, const struct pipeline
             loop_co_sleep(10000);
         }
         pipeline_pass_turn(pipeline);
-    }
-    if (run->with_pen) {
-        pipeline_co_take_pen(pipeline);
-        g_assert_cmpint(__atomic_add_fetch(&run->writing, 1, __ATOMIC_RELAXED), ==, 1);
-        loop_co_relax();
-        g_assert_cmpint(__atomic_sub_fetch(&run->writing, 1, __ATOMIC_RELAXED), ==, 0);
-        pipeline_co_pass_pen(pipeline);
     }
     return true;
 }
@@ -230,15 +221,6 @@ static void test_turns_come_in_order(gconstpointer threads)
     run_done(&run);
 }
 
-static void test_one_pen(gconstpointer threads)
-{
-    struct run run = {.with_pen = true};
-    run_pipeline(&run, GPOINTER_TO_INT(threads));
-    g_assert_true(run.ok);
-    g_assert_cmpint(run.order->len, ==, ITEMS);
-    run_done(&run);
-}
-
 /* Whoever fails first, the error is the lowest item's that failed; nothing past it gets a turn. */
 static void test_failure_stops_all(gconstpointer threads)
 {
@@ -290,7 +272,6 @@ int main(int argc, char **argv)
     g_test_add_func("/batch/items-cover-the-batch", test_items_cover_the_batch);
     g_test_add_func("/batch/data-between-zeroes", test_data_between_zeroes);
     add("turns-come-in-order", test_turns_come_in_order);
-    add("one-pen", test_one_pen);
     add("failure-stops-all", test_failure_stops_all);
     add("cancel-stops-all", test_cancel_stops_all);
     add("stop-finishes-what-comes-before", test_stop_finishes_what_comes_before);
