@@ -165,7 +165,8 @@ static void ring_abandon(struct loop *loop)
     struct io_uring_sq *sq = &loop->ring->uring.sq;
     loop->ring_refused = true;
     for (unsigned head = *sq->khead; head != *sq->ktail; head++) {
-        struct io_uring_sqe *sqe = &sq->sqes[sq->array[head & *sq->kring_mask]];
+        unsigned index = head & *sq->kring_mask; /* newer rings have no array between */
+        struct io_uring_sqe *sqe = &sq->sqes[sq->array ? sq->array[index] : index];
         struct io_uring_cqe cqe = {.user_data = sqe->user_data, .res = -EAGAIN};
         ring_complete(loop->ring, &cqe);
     }

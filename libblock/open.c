@@ -242,7 +242,7 @@ static bool choose_driver(const struct open_request *request, json_t *tree,
 static struct blk_node *open_co_tree(const struct open_request *request, json_t *tree,
                                      const char *name, GError **error)
 {
-    const struct blk_driver *driver;
+    const struct blk_driver *driver = NULL;
     uint32_t flags = request->flags;
     if (request->level > LEVEL_MAX) {
         error_set(error, ELOOP, "more than %d formats and filters on top of each other", LEVEL_MAX);

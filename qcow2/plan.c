@@ -254,7 +254,7 @@ static int co_place_bytes(struct plan *plan, int64_t packed, int64_t *ret_offset
 static int plan_co_place_packed(struct plan *plan, int64_t offset, int64_t packed,
                                 int64_t *ret_leaf_offset)
 {
-    int64_t entry, left, at;
+    int64_t entry, left, at = 0;
     int ret = co_reach_l2(plan, offset, &entry, &left);
     ret = ret ? ret : co_place_bytes(plan, packed, &at);
     if (ret) {
