@@ -91,8 +91,44 @@ struct blk_driver {
     bool (*info)(struct blk_node *node, struct blk_info *info, GError **error);
     bool (*co_create)(const struct blk_create *create, GError **error);
 
-    const struct plan_ops
-        *plan; /* formats that can be filled by jobs/convert; NULL: through co_write */
+    /* Groups that only some formats fill; NULL: not supported. */
+    const struct plan_ops *plan; /* filled by jobs/convert; NULL: through co_write */
+    const struct snapshot_ops *snapshot;
+    const struct check_ops *check;
+    const struct amend_ops *amend;
+};
+
+/* All of these are called with the node drained, and are durable when they return. `index`: into
+ * what co_list returned. */
+struct snapshot_ops {
+    GArray *(*co_list)(struct blk_node *node, GError **error);
+    bool (*co_create)(struct blk_node *node, const struct blk_snapshot *snapshot, GError **error);
+    bool (*co_apply)(struct blk_node *node, int index, GError **error);
+    bool (*co_delete)(struct blk_node *node, int index, GError **error);
+    bool (*co_load)(struct blk_node *node, int index, GError **error);
+    /* Not drained. Offsets are those of the state. */
+    int (*co_vmstate_read)(struct blk_node *node, int64_t offset, int64_t length, struct span span);
+    int (*co_vmstate_write)(struct blk_node *node, int64_t offset, int64_t length,
+                            struct span span);
+};
+
+/* See node_co_check(); called with the node drained. */
+struct check_ops {
+    bool (*co_check)(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error);
+};
+
+/* Changing an image as a whole, called with the node drained and durable when they return; see
+ * libblock.h. `options` has members of the driver's create_options, as text. */
+struct amend_ops {
+    const char *const *names; /* the create options that can be changed, NULL-terminated */
+    bool (*co_amend)(struct blk_node *node, json_t *options, bool force, struct job *job,
+                     GError **error);
+    bool (*co_set_backing)(struct blk_node *node, const char *name, const char *format,
+                           GError **error);
+    bool (*co_empty)(struct blk_node *node, GError **error);
+    /* `create_options`: the filled struct. */
+    bool (*co_measure)(const void *create_options, struct blk_node *source, int64_t size,
+                       struct blk_measure *ret_measure, GError **error);
 };
 
 /* Filling a fresh image in ascending guest order, the way convert does: the format decides where

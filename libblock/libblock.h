@@ -23,6 +23,7 @@
 struct blk_driver;
 struct blk_graph;
 struct blk_node;
+struct job;
 
 /* ---- graph ---- */
 
@@ -217,6 +218,96 @@ int node_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t 
                 struct extent_list *list);
 int node_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,
              struct extent_list *list);
+
+/* ---- snapshots inside an image ---- */
+
+struct blk_snapshot {
+    char *id, *name;
+    int64_t vm_state_size; /* bytes */
+    int64_t date_ns;       /* since 1970 */
+    uint64_t vm_clock_ns;
+    int64_t icount; /* -1: unknown */
+    int64_t size;   /* of the guest's disk then, bytes */
+};
+
+/* The snapshots in the order of the image: a GArray of struct blk_snapshot that frees its items;
+ * unref it. NULL and *error when the format has none. */
+GArray *node_co_snapshot_list(struct blk_node *node, GError **error);
+GArray *node_snapshot_list(struct blk_node *node, GError **error);
+
+/* The first with `id` (NULL: any) and `name` (NULL: any); or the first whose id, else the first
+ * whose name, is `either`. Index into `list`, or -1. */
+int snapshot_find(const GArray *list, const char *id, const char *name);
+int snapshot_find_either(const GArray *list, const char *either);
+
+enum snapshot_action { SNAPSHOT_CREATE, SNAPSHOT_APPLY, SNAPSHOT_DELETE, SNAPSHOT_LOAD };
+
+/* CREATE takes date, clock, icount, vm_state_size and `name` from `snapshot`, and its id unless
+ * NULL; APPLY puts the disk back, its size included; DELETE removes; LOAD shows the snapshot's
+ * contents and size in a node that is open read-only. These three take the snapshot that is
+ * called `either` (id or name). Durable when they return. */
+bool node_co_snapshot_create(struct blk_node *node, const struct blk_snapshot *snapshot,
+                             GError **error);
+bool node_co_snapshot_do(struct blk_node *node, enum snapshot_action action, const char *either,
+                         GError **error);
+bool node_snapshot_create(struct blk_node *node, const struct blk_snapshot *snapshot,
+                          GError **error);
+bool node_snapshot_do(struct blk_node *node, enum snapshot_action action, const char *either,
+                      GError **error);
+
+/* The area for a machine's state, past the guest's disk. -ENOTSUP where the format has none. */
+int node_co_vmstate_read(struct blk_node *node, int64_t offset, int64_t length, struct span span);
+int node_co_vmstate_write(struct blk_node *node, int64_t offset, int64_t length, struct span span);
+
+/* ---- check and amend ---- */
+
+enum check_fix {
+    CHECK_FIX_LEAKS = 1 << 0,
+    CHECK_FIX_ERRORS = 1 << 1,
+};
+
+struct blk_check {
+    /* in */
+    void (*message)(const char *text, void *user); /* each finding, one line; may be NULL */
+    void *user;
+    /* out: what is wrong now, and what was mended */
+    int64_t check_errors; /* places that could not be examined */
+    int64_t corruptions, leaks;
+    int64_t corruptions_fixed, leaks_fixed;
+    int64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    int64_t image_end_offset; /* bytes */
+};
+
+/* Examines the image's metadata. Open the node with NODE_REPAIR (and NODE_RDWR for `fix`, enum
+ * check_fix). False with ENOTSUP when the format has nothing to check. */
+bool node_co_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error);
+bool node_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error);
+
+/* Changes create options of an existing image: a flat object of text, as for image_create(). What
+ * cannot be changed is refused by name before anything is. `job` (may be NULL) hears of progress.
+ */
+bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct job *job,
+                   GError **error);
+
+/* Writes another backing file's name (NULL: none) and format (NULL: none told) into the image; what
+ * is open stays. */
+bool node_co_set_backing(struct blk_node *node, const char *name, const char *format,
+                         GError **error);
+
+/* Forgets all guest data of an overlay: everything shows the backing file again. */
+bool node_co_empty(struct blk_node *node, GError **error);
+
+/* Bytes that a new image takes. */
+struct blk_measure {
+    int64_t required, fully_allocated;
+    int64_t bitmaps; /* -1: none to copy */
+};
+
+/* For `driver` with create `options`, holding the contents of `source`, or `size` bytes of data
+ * when it is NULL. */
+bool image_co_measure(struct blk_graph *graph, const char *driver, json_t *options,
+                      struct blk_node *source, int64_t size, struct blk_measure *ret_measure,
+                      GError **error);
 
 /* ---- leaves: any loop ---- */
 

@@ -1,0 +1,111 @@
+/*
+ * Checking, amending and measuring images as a whole: the format does the work
+ * while the node is quiet.
+ */
+#include "libblock/driver.h"
+
+#include <errno.h>
+
+#include "libblock/graph.h"
+
+bool node_co_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error)
+{
+    if (!node->driver->check) {
+        return error_set(error, ENOTSUP, "'%s': %s images have nothing to check",
+                         node_filename(node), node->driver->name);
+    }
+    node_co_drain_begin(node);
+    bool ok = node->driver->check->co_check(node, fix, check, error);
+    node_drain_end(node);
+    return ok;
+}
+
+struct check_call {
+    struct blk_node *node;
+    uint32_t fix;
+    struct blk_check *check;
+    GError **error;
+    bool ok;
+};
+
+static void sync_co_check(void *arg)
+{
+    struct check_call *c = arg;
+    c->ok = node_co_check(c->node, c->fix, c->check, c->error);
+}
+
+bool node_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error)
+{
+    struct check_call call = {node, fix, check, error, false};
+    loop_call(node->graph->loop, sync_co_check, &call);
+    return call.ok;
+}
+
+static const struct amend_ops *amend_ops(const struct blk_node *node, GError **error)
+{
+    if (!node->driver->amend) {
+        error_set(error, ENOTSUP, "'%s': %s images cannot be changed in this way",
+                  node_filename(node), node->driver->name);
+    }
+    return node->driver->amend;
+}
+
+/* Every key must be a name that can be changed. */
+static bool check_names(const struct blk_node *node, json_t *options, GError **error)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(options, key, value)
+    {
+        const char *const *name = node->driver->amend->names;
+        while (*name && strcmp(*name, key)) {
+            name++;
+        }
+        if (!*name) {
+            bool known = field_find(node->driver->create_options, key);
+            return error_set(error, known ? ENOTSUP : EINVAL,
+                             known ? "'%s': option '%s' of an existing %s image cannot be changed"
+                                   : "'%s': there is no option '%s' of %s images",
+                             node_filename(node), key, node->driver->name);
+        }
+    }
+    return true;
+}
+
+bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct job *job,
+                   GError **error)
+{
+    const struct amend_ops *ops = amend_ops(node, error);
+    if (!ops || !check_names(node, options, error)) {
+        return false;
+    }
+    node_co_drain_begin(node);
+    bool ok = ops->co_amend(node, options, force, job, error);
+    node_drain_end(node);
+    return ok;
+}
+
+bool node_co_set_backing(struct blk_node *node, const char *name, const char *format,
+                         GError **error)
+{
+    const struct amend_ops *ops = amend_ops(node, error);
+    if (!ops) {
+        return false;
+    }
+    node_co_drain_begin(node);
+    bool ok = ops->co_set_backing(node, name, format, error);
+    node_drain_end(node);
+    return ok;
+}
+
+bool node_co_empty(struct blk_node *node, GError **error)
+{
+    const struct amend_ops *ops = amend_ops(node, error);
+    if (!ops) {
+        return false;
+    }
+    node_co_drain_begin(node);
+    bool ok = ops->co_empty(node, error);
+    node_drain_end(node);
+    return ok;
+}
