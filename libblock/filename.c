@@ -67,20 +67,32 @@ static const char *plain_name(const struct blk_node *node)
     return node->file ? plain_name(node->file) : own_name(node);
 }
 
+static char *make_name(const struct blk_node *node)
+{
+    const char *plain = plain_name(node);
+    if (plain) {
+        return g_strdup(plain);
+    }
+    json_t *spec = full_spec(node);
+    char *text = json_dumps(spec, JSON_COMPACT);
+    char *name = g_strconcat("json:", text, NULL);
+    free(text);
+    json_decref(spec);
+    return name;
+}
+
+/* Made when first asked for; by any thread, since workers name nodes in their errors. */
 const char *node_filename(const struct blk_node *node)
 {
     struct blk_node *cache = (struct blk_node *)node;
-    if (!node->filename) {
-        const char *plain = plain_name(node);
-        if (plain) {
-            cache->filename = g_strdup(plain);
-        } else {
-            json_t *spec = full_spec(node);
-            char *text = json_dumps(spec, JSON_COMPACT);
-            cache->filename = g_strconcat("json:", text, NULL);
-            free(text);
-            json_decref(spec);
+    char *name = g_atomic_pointer_get(&cache->filename);
+    if (!name) {
+        char *mine = make_name(node);
+        if (g_atomic_pointer_compare_and_exchange(&cache->filename, NULL, mine)) {
+            return mine;
         }
+        g_free(mine);
+        name = g_atomic_pointer_get(&cache->filename);
     }
-    return node->filename;
+    return name;
 }

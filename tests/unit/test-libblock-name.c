@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -158,6 +159,46 @@ static void test_filenames(void)
     fixture_done(&f);
 }
 
+struct asker {
+    struct blk_node *node;
+    pthread_barrier_t *start;
+    const char *name;
+};
+
+static void *ask_name(void *arg)
+{
+    struct asker *asker = arg;
+    pthread_barrier_wait(asker->start);
+    asker->name = node_filename(asker->node);
+    return NULL;
+}
+
+/* Workers of a job name the same node in their errors, at once. */
+static void test_filename_from_threads(void)
+{
+    enum { THREADS = 4, ROUNDS = 200 };
+    struct fixture f;
+    fixture_init(&f);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct blk_node *node = open_json(&f, "json:{'driver':'null-co','size':4096}", NULL);
+        pthread_t threads[THREADS];
+        struct asker askers[THREADS];
+        pthread_barrier_t start;
+        pthread_barrier_init(&start, NULL, THREADS);
+        for (int i = 0; i < THREADS; i++) {
+            askers[i] = (struct asker){node, &start, NULL};
+            g_assert_cmpint(pthread_create(&threads[i], NULL, ask_name, &askers[i]), ==, 0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(threads[i], NULL);
+            g_assert_true(askers[i].name == node_filename(node));
+        }
+        pthread_barrier_destroy(&start);
+        node_close(node, NULL);
+    }
+    fixture_done(&f);
+}
+
 static void test_switches(void)
 {
     struct fixture f;
@@ -201,6 +242,7 @@ int main(int argc, char **argv)
     g_test_add_func("/name/bad", test_bad_names);
     g_test_add_func("/name/nesting", test_nesting);
     g_test_add_func("/name/filenames", test_filenames);
+    g_test_add_func("/name/filename-from-threads", test_filename_from_threads);
     g_test_add_func("/name/switches", test_switches);
     g_test_add_func("/name/cache-words", test_cache_words);
     return g_test_run();
