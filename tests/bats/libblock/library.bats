@@ -17,7 +17,7 @@ install_library() {
     [ -z "$CAIRN_SANITIZERS" ] || [ "$CAIRN_SANITIZERS" = no ] || skip "a sanitized library needs a sanitized program"
     install_library
     # shellcheck disable=SC2046 # several words
-    "${CC:-cc}" -Wall -Werror -o blk-copy "$abs_top_srcdir/examples/blk-copy.c" \
+    ${CC:-cc} -Wall -Werror -o blk-copy "$abs_top_srcdir/examples/blk-copy.c" \
         $(pkg-config --cflags --libs libblock)
     head -c 3000001 /dev/urandom >a.img
     truncate -s 50M a.img
@@ -34,7 +34,7 @@ install_library() {
 
 @test "the header is C and C++ on its own" {
     for std in c99 c17; do
-        "${CC:-cc}" -std=$std -Wall -Wextra -Werror -fsyntax-only -x c "$abs_top_srcdir/include/blk.h"
+        ${CC:-cc} -std=$std -Wall -Wextra -Werror -fsyntax-only -x c "$abs_top_srcdir/include/blk.h"
     done
     require g++
     g++ -Wall -Wextra -Werror -fsyntax-only -x c++ "$abs_top_srcdir/include/blk.h"
