@@ -31,7 +31,7 @@ static void queue_co_wait(struct co_queue *queue, struct range_hold *hold)
     struct co_waiter waiter = {co_self(), NULL, hold, false};
     queue_append(queue, &waiter);
     while (!waiter.woken) {
-        co_yield ();
+        co_yield();
     }
 }
 

@@ -189,7 +189,7 @@ bool co_resume(struct co *co)
     return false;
 }
 
-void co_yield (void)
+void co_yield(void)
 {
     co_leave(false);
 }

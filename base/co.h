@@ -21,7 +21,7 @@ struct co *co_new(co_fn *fn, void *arg);
 bool co_resume(struct co *co);
 
 /* Suspends the running coroutine; control returns to its resumer. */
-void co_yield (void);
+void co_yield(void);
 
 /* The running coroutine, or NULL outside of any. */
 struct co *co_self(void);

@@ -37,7 +37,7 @@ static int poll_co_list(struct loop *loop, struct loop_poll *poll)
     *end = poll;
     poll->listed = true;
     while (!poll->done) {
-        co_yield ();
+        co_yield();
     }
     return poll->result;
 }

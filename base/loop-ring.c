@@ -111,7 +111,7 @@ int ring_co_wait(struct io_uring_sqe *sqe, struct ring_wait *wait)
     wait->co = co_self();
     io_uring_sqe_set_data(sqe, wait);
     while (!wait->done) {
-        co_yield ();
+        co_yield();
     }
     return wait->result;
 }

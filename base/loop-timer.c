@@ -119,6 +119,6 @@ void loop_co_sleep(int64_t ns)
     struct loop_timer timer = {0};
     loop_timer_arm(loop, &timer, loop_now(loop) + ns, sleep_over, &sleep);
     while (!sleep.over) {
-        co_yield ();
+        co_yield();
     }
 }

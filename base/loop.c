@@ -180,7 +180,7 @@ static void loop_run_ready(struct loop *loop)
 void loop_co_relax(void)
 {
     loop_wake(co_self());
-    co_yield ();
+    co_yield();
 }
 
 /* Messages from other threads */
@@ -442,6 +442,6 @@ void loop_co_call(struct loop *target, co_fn *fn, void *arg)
     call.message = (struct loop_message){NULL, call_arrived, &call};
     loop_send(target, &call.message);
     while (!call.done) {
-        co_yield ();
+        co_yield();
     }
 }

@@ -240,7 +240,7 @@ int64_t co_offload(pool_fn *fn, void *arg)
         return fn(arg);
     }
     while (!job.finished) {
-        co_yield ();
+        co_yield();
     }
     return job.result;
 }

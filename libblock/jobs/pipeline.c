@@ -71,7 +71,7 @@ static void wait_co_locked(struct pipeline *p, struct waiter **list, int64_t seq
     push_waiter(list, &self);
     while (!self.woken) {
         pthread_mutex_unlock(&p->lock);
-        co_yield ();
+        co_yield();
         pthread_mutex_lock(&p->lock);
     }
 }

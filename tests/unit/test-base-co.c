@@ -12,7 +12,7 @@
 static void count_to_three(void *arg)
 {
     for (int *n = arg; *n < 3; ++*n) {
-        co_yield ();
+        co_yield();
     }
 }
 
@@ -32,7 +32,7 @@ static void note_self(void *arg)
 {
     struct co **self = arg;
     *self = co_self();
-    co_yield ();
+    co_yield();
     g_assert_true(co_self() == *self);
 }
 
@@ -59,7 +59,7 @@ static void nest(void *arg)
         g_assert_false(co_resume(inner));
     }
     g_assert_true(co_self() == outer);
-    co_yield ();
+    co_yield();
 }
 
 static void test_nesting(void)
@@ -90,7 +90,7 @@ static void fill_stack(void *arg)
 {
     volatile char local[4000];
     memset((char *)local, *(int *)arg, sizeof(local));
-    co_yield ();
+    co_yield();
     for (size_t i = 0; i < sizeof(local); i++) {
         g_assert_cmpint(local[i], ==, *(int *)arg);
     }
@@ -214,7 +214,7 @@ static void add_doubles(void *arg)
 {
     double sum = 0.5;
     for (int i = 1; i <= 100; i++) {
-        co_yield ();
+        co_yield();
         sum += i * 1.5;
     }
     *(double *)arg = sum;

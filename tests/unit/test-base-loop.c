@@ -433,7 +433,7 @@ static void sleep_until_woken(void *arg)
     sleeper->co = co_self();
     for (int i = 0; i < 500; i++) {
         __atomic_store_n(&sleeper->go, true, __ATOMIC_RELEASE);
-        co_yield ();
+        co_yield();
         sleeper->woken++;
     }
 }
