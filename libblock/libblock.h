@@ -58,6 +58,7 @@ enum node_flags {
     NODE_SERVER = 1 << 9,       /* one slow request must not stall others */
     NODE_UNSHARED =
         1 << 10, /* nobody else may write or resize meanwhile; libblock sets it below formats */
+    NODE_REGULAR = 1 << 11, /* regular files only: a device is refused without being opened */
 };
 
 /* Cache mode words of qemu-img -t/-T ("none", "writeback", "writethrough", "directsync", "unsafe")

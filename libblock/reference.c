@@ -3,8 +3,10 @@
  *
  * An image is untrusted input, and so is a name in it. By default only plain
  * local paths to regular files are followed, resolved against the folder of the
- * image; everything else needs the caller's leave (graph_set_trust()). A chain
- * may be 200 deep and must not come back to a file that it went through.
+ * image; everything else needs the caller's leave (graph_set_trust()). What kind
+ * of file a path leads to is judged by the descriptor that is used (NODE_REGULAR),
+ * as the name may mean another file a moment later. A chain may be 200 deep, which
+ * is what ends loops; those that exist when the chain is opened are named.
  */
 #include "libblock/driver.h"
 
@@ -25,11 +27,11 @@ static bool is_plain_path(const char *name)
     return !name_protocol_length(name) || g_str_has_prefix(name, "file:");
 }
 
-/* True unless `path` is there and is something else than a regular file. */
-static bool is_regular(const char *path)
+/* A format, or plain bytes: nothing that would give a path another meaning. */
+static bool is_plain_format(struct blk_graph *graph, const char *format)
 {
-    struct stat st;
-    return stat(path, &st) < 0 || S_ISREG(st.st_mode);
+    const struct blk_driver *driver = format ? graph_find_driver(graph, format) : NULL;
+    return !driver || driver == &file_driver || (driver->flags & DRIVER_FORMAT);
 }
 
 static const char *path_of(const char *name)
@@ -38,7 +40,7 @@ static const char *path_of(const char *name)
 }
 
 static bool check_trust(struct blk_node *parent, const char *name, const char *full,
-                        const char *role, GError **error)
+                        const char *format, const char *role, GError **error)
 {
     enum graph_trust trust = parent->graph->trust;
     if (trust == GRAPH_TRUST_ALL) {
@@ -50,13 +52,17 @@ static bool check_trust(struct blk_node *parent, const char *name, const char *f
                          "followed (--allow-ref=paths follows it)",
                          node_filename(parent), name, role);
     }
-    if (!is_plain_path(full) || !is_regular(path_of(full))) {
+    if (!is_plain_path(full)) {
         return error_set(error, EACCES,
                          "image '%s' names '%s' as its %s, which is no plain file; only "
                          "--allow-ref=all follows it",
                          node_filename(parent), name, role);
     }
-    return true;
+    return is_plain_format(parent->graph, format) ||
+           error_set(error, EACCES,
+                     "image '%s' names '%s' as its %s and '%s' as the format of that, which is "
+                     "none; only --allow-ref=all follows it",
+                     node_filename(parent), name, role, format);
 }
 
 static bool same_file(const struct stat *st, const struct blk_node *node)
@@ -103,9 +109,12 @@ struct blk_node *node_co_open_reference(struct blk_node *parent, const char *nam
                                         GError **error)
 {
     g_autofree char *full = name_resolve(node_base_name(parent), name);
-    if (!check_trust(parent, name, full, role, error) || !check_loop(parent, full, role, error)) {
+    if (!check_trust(parent, name, full, format, role, error) ||
+        !check_loop(parent, full, role, error)) {
         return NULL;
     }
+    bool judged = parent->graph->trust != GRAPH_TRUST_ALL;
+    flags = judged ? flags | NODE_REGULAR : flags & ~(uint32_t)NODE_REGULAR;
     struct reference reference = {
         {.graph = parent->graph, .name = full, .driver = format, .flags = flags, .opener = parent},
         error,

@@ -5,7 +5,8 @@
  *
  * A file may end anywhere. With O_DIRECT everything is aligned but that end,
  * which goes through a second descriptor without O_DIRECT; the kernel keeps the
- * two in step.
+ * two in step. A name is resolved once, and what it led to is judged by the
+ * descriptor.
  */
 #include "libblock/drivers/file.h"
 
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -34,16 +36,31 @@ const struct field file_fields[] = {
     {0},
 };
 
-static bool find_size(struct blk_node *node, const struct stat *st, GError **error)
+static bool refuse_special(const char *filename, GError **error)
+{
+    return error_set(error, EACCES,
+                     "could not open '%s': it is no regular file, and an image names it "
+                     "(--allow-ref=all opens it)",
+                     filename);
+}
+
+static bool find_size(struct blk_node *node, GError **error)
 {
     struct file_state *s = node->state;
     const struct file_options *o = node->options;
-    uint64_t size = st->st_size;
-    s->device = S_ISBLK(st->st_mode);
-    if (S_ISDIR(st->st_mode)) {
+    struct stat st;
+    if (fstat(s->fd, &st) < 0) {
+        return error_set_errno(error, errno, "could not stat '%s'", o->filename);
+    }
+    uint64_t size = st.st_size;
+    s->device = S_ISBLK(st.st_mode);
+    if (S_ISDIR(st.st_mode)) {
         return error_set(error, EISDIR, "could not open '%s': it is a directory", o->filename);
     }
-    if (s->device ? ioctl(s->fd, BLKGETSIZE64, &size) < 0 : !S_ISREG(st->st_mode)) {
+    if ((node->flags & NODE_REGULAR) && !S_ISREG(st.st_mode)) {
+        return refuse_special(o->filename, error);
+    }
+    if (s->device ? ioctl(s->fd, BLKGETSIZE64, &size) < 0 : !S_ISREG(st.st_mode)) {
         return error_set(error, EINVAL, "could not open '%s': neither a regular file nor a disk",
                          o->filename);
     }
@@ -88,7 +105,56 @@ static bool take_locks(struct blk_node *node, uint32_t flags, GError **error)
                          o->locking == FILE_LOCKING_ON, error);
 }
 
+/* Always -1. */
+static int open_failed(const char *filename, int flags, GError **error)
+{
+    bool direct = errno == EINVAL && (flags & O_DIRECT);
+    error_set_errno(error, errno, "could not open '%s'%s", filename,
+                    direct ? " (the file system may not support O_DIRECT)" : "");
+    return -1;
+}
+
+/* Opens what the descriptor `held` (O_PATH) stands for. Without /proc: what the name means now. */
+static int open_held(int held, const char *filename, int flags)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", held);
+    int fd = open(path, flags);
+    return fd < 0 && errno == ENOENT ? open(filename, flags | O_NOCTTY) : fd;
+}
+
+/* As open(2), but a device or FIFO is not even opened: for some that alone does things. */
+static int open_regular(const char *filename, int flags, GError **error)
+{
+    struct stat st;
+    int fd = -1, held = open(filename, O_PATH | O_CLOEXEC);
+    if (held < 0 || fstat(held, &st) < 0) {
+        open_failed(filename, 0, error);
+    } else if (!S_ISREG(st.st_mode)) {
+        refuse_special(filename, error);
+    } else if ((fd = open_held(held, filename, flags)) < 0) {
+        open_failed(filename, flags, error);
+    }
+    if (held >= 0) {
+        close(held);
+    }
+    return fd;
+}
+
 /* Without waiting, in case it is a FIFO that somebody put in the way. */
+static int open_any(const char *filename, int flags, GError **error)
+{
+    int fd = open(filename, flags | O_NONBLOCK);
+    if (fd >= 0 && fcntl(fd, F_SETFL, flags) == 0) {
+        return fd;
+    }
+    open_failed(filename, flags, error);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
 bool file_open_fd(struct blk_node *node, GError **error)
 {
     struct file_state *s = node->state;
@@ -98,22 +164,18 @@ bool file_open_fd(struct blk_node *node, GError **error)
         return error_set(error, EINVAL, "driver '%s' needs the option 'filename'",
                          node->driver->name);
     }
-    int flags = O_CLOEXEC | O_NONBLOCK | (node->flags & NODE_RDWR ? O_RDWR : O_RDONLY) |
+    int flags = O_CLOEXEC | (node->flags & NODE_RDWR ? O_RDWR : O_RDONLY) |
                 (node->flags & NODE_DIRECT ? O_DIRECT : 0);
-    s->fd = open(o->filename, flags);
-    struct stat st;
-    if (s->fd < 0 || fstat(s->fd, &st) < 0 || fcntl(s->fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
-        int err = errno;
-        bool direct = err == EINVAL && (node->flags & NODE_DIRECT);
-        error_set_errno(error, err, "could not open '%s'%s", o->filename,
-                        direct ? " (the file system may not support O_DIRECT)" : "");
-    } else if (find_size(node, &st, error) && find_abilities(node, error) &&
-               take_locks(node, node->flags, error)) {
+    s->fd = node->flags & NODE_REGULAR ? open_regular(o->filename, flags, error)
+                                       : open_any(o->filename, flags, error);
+    if (s->fd < 0) {
+        return false;
+    }
+    if (find_size(node, error) && find_abilities(node, error) &&
+        take_locks(node, node->flags, error)) {
         return true;
     }
-    if (s->fd >= 0) {
-        close(s->fd);
-    }
+    close(s->fd);
     return false;
 }
 

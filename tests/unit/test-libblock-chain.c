@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "libblock/driver.h"
 
 enum { BLOCK = 512, BLOCKS = 8, HEAD = 512 };
+
+/* What the images say of their backing files; NULL: after the name. */
+static const char *backing_format;
 
 struct linked {
     char backing[HEAD];
@@ -29,6 +33,7 @@ static bool linked_co_open(struct blk_node *node, json_t *rest, GError **error)
     }
     if (s->backing[0] && !(node->flags & NODE_NO_BACKING)) {
         const char *format = g_str_has_suffix(s->backing, ".raw") ? "file" : "linked";
+        format = backing_format ? backing_format : format;
         node->backing = node_co_open_reference(node, s->backing, format, node->flags & ~NODE_RDWR,
                                                "backing file", error);
         return node->backing;
@@ -165,6 +170,50 @@ static void test_refuses_what_is_no_path(struct bench *b, gconstpointer data)
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
         assert_refused(b, names[i], "--allow-ref=all");
     }
+}
+
+/* The kernel tells of every open that is more than holding a name. */
+static void test_does_not_open_a_fifo(struct bench *b, gconstpointer data)
+{
+    g_autofree char *fifo = g_build_filename(b->dir, "fifo", NULL);
+    g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+    make(b, "a", "fifo", "........");
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    g_assert_cmpint(inotify_add_watch(watch, fifo, IN_OPEN), >=, 0);
+    assert_refused(b, "a", "no regular file");
+    char event[4096];
+    g_assert_cmpint(read(watch, event, sizeof(event)), ==, -1);
+    graph_set_trust(b->graph, GRAPH_TRUST_ALL);
+    assert_refused(b, "a", "neither a regular file nor a disk");
+    g_assert_cmpint(read(watch, event, sizeof(event)), >, 0);
+    close(watch);
+}
+
+static void test_regular_files_only(struct bench *b, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(b->dir, "a", NULL);
+    make(b, "a", "", "dddddddd");
+    struct blk_node *node = node_open(b->graph, "/dev/zero", "file", NULL, NODE_REGULAR, &error);
+    g_assert_null(node);
+    g_assert_nonnull(strstr(error->message, "no regular file"));
+    node = node_open(b->graph, path, "file", NULL, NODE_REGULAR | NODE_RDWR, NULL);
+    g_assert_nonnull(node);
+    g_assert_cmpint(node_write(node, 0, 1, "x", 0), ==, 0);
+    node_close(node, NULL);
+}
+
+static void test_refuses_strange_formats(struct bench *b, gconstpointer data)
+{
+    make(b, "plain", "", "dddddddd");
+    make(b, "a", "plain", "........");
+    static const char *const formats[] = {"null-co", "blklog", "host_device"};
+    for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
+        backing_format = formats[i];
+        assert_refused(b, "a", formats[i]);
+        assert_refused(b, "a", "--allow-ref=all");
+    }
+    backing_format = NULL;
 }
 
 static void test_follows_all_when_told(struct bench *b, gconstpointer data)
@@ -343,6 +392,9 @@ int main(int argc, char **argv)
 #define ADD(name, fn) g_test_add(name, struct bench, NULL, bench_init, fn, bench_done)
     ADD("/chain/follows-paths", test_follows_paths);
     ADD("/chain/refuses-what-is-no-path", test_refuses_what_is_no_path);
+    ADD("/chain/does-not-open-a-fifo", test_does_not_open_a_fifo);
+    ADD("/chain/regular-files-only", test_regular_files_only);
+    ADD("/chain/refuses-strange-formats", test_refuses_strange_formats);
     ADD("/chain/follows-all-when-told", test_follows_all_when_told);
     ADD("/chain/loops", test_loops);
     ADD("/chain/depth", test_depth);
