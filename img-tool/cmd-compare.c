@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "img-tool/confine.h"
 #include "img-tool/image.h"
 #include "img-tool/progress.h"
 #include "img-tool/tool.h"
@@ -79,6 +80,7 @@ static int compare_nodes(struct session *session, const struct compare_options *
     }
     struct compare_args args = {.a = a, .b = b, .strict = options->strict};
     struct compare_result result = {0};
+    confine_allow_work(node_size(a) + node_size(b));
     struct job *job = compare_job_new(&args, &result);
     struct progress progress;
     progress_start(&progress, options->progress, options->quiet, "compare");
@@ -117,7 +119,8 @@ static int compare_run(const struct cli_command *command, void *data, char **nam
     int status = EXIT_OPEN;
     if (options->image.image_opts && options->format_b) {
         error_set(error, EINVAL, "--image-opts and --b-format are mutually exclusive");
-    } else if (session_start(&session, &options->image, error)) {
+    } else if (image_confine(&options->image, names, false, error) &&
+               session_start(&session, &options->image, error)) {
         status = compare_names(&session, options, names, error);
     }
     session_end(&session);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "img-tool/confine.h"
 #include "img-tool/image.h"
 #include "img-tool/output.h"
 #include "img-tool/progress.h"
@@ -203,6 +204,7 @@ static bool run_job(struct conversion *conv, GError **error)
     args->copy_offload = options->copy_range;
     args->salvage = options->salvage;
     args->unreadable = options->quiet ? NULL : say_unreadable;
+    confine_allow_work(conv->size);
     struct job *job = convert_job_new(args);
     job_set_speed(job, options->rate);
     struct progress progress;
@@ -364,8 +366,9 @@ static int convert_run(const struct cli_command *command, void *data, char **nam
         .target_name = count ? names[count - 1] : NULL,
         .format = options->target_format ? options->target_format : "raw",
     };
-    bool done =
-        session_start(&session, &options->image, error) && convert_names(&conv, count, error);
+    bool done = image_confine(&options->image, names, true, error) &&
+                session_start(&session, &options->image, error) &&
+                convert_names(&conv, count, error);
     json_decref(conv.create_options);
     session_end(&session);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -192,8 +192,9 @@ static int info_run(const struct cli_command *command, void *data, char **names,
 {
     const struct info_args *args = data;
     struct session session = {0};
-    bool done =
-        session_start(&session, &args->image, error) && show_info(&session, args, names[0], error);
+    bool done = image_confine(&args->image, names, false, error) &&
+                session_start(&session, &args->image, error) &&
+                show_info(&session, args, names[0], error);
     session_end(&session);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }

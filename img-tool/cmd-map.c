@@ -190,7 +190,8 @@ static int map_run(const struct cli_command *command, void *data, char **names, 
     if (args->length && !size_parse(args->length, "option '--max-length'", &max_length, error)) {
         return EXIT_FAILURE;
     }
-    bool done = session_start(&session, &args->image, error) &&
+    bool done = image_confine(&args->image, names, false, error) &&
+                session_start(&session, &args->image, error) &&
                 show_map(&session, args, names[0], max_length, error);
     session_end(&session);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;

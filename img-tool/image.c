@@ -10,6 +10,7 @@
 #include "base/opts.h"
 #include "base/words.h"
 #include "formats/formats.h"
+#include "img-tool/confine.h"
 #include "img-tool/tool.h"
 
 enum { ALLOW_DEFAULT, ALLOW_NONE, ALLOW_PATHS, ALLOW_ALL };
@@ -49,6 +50,25 @@ static enum graph_trust trust_of(const struct image_args *args)
     bool all = args->allow_ref == ALLOW_ALL ||
                (args->allow_ref == ALLOW_DEFAULT && tool_is_compat() && !forced);
     return all ? GRAPH_TRUST_ALL : GRAPH_TRUST_PATHS;
+}
+
+bool image_confine(const struct image_args *args, char *const *names, bool writes_last,
+                   GError **error)
+{
+    if (!args->untrusted) {
+        return true;
+    }
+    g_autoptr(GPtrArray) reads = g_ptr_array_new();
+    for (; *names; names++) {
+        g_ptr_array_add(reads, *names);
+    }
+    struct confinement confinement = {.any_file = args->image_opts};
+    if (writes_last && reads->len) {
+        confinement.target = g_ptr_array_steal_index(reads, reads->len - 1);
+    }
+    g_ptr_array_add(reads, NULL);
+    confinement.reads = (const char *const *)reads->pdata;
+    return confine_start(&confinement, error);
 }
 
 bool session_start(struct session *session, const struct image_args *args, GError **error)

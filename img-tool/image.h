@@ -51,7 +51,7 @@ extern const char *const image_allow_names[];
 #define IMAGE_ROWS_TRUST(type)                                                                     \
     {NULL, NULL,                                                                                   \
      FIELD(type, image.untrusted, "untrusted", NULL,                                               \
-           "follow no file name that an image contains"),                                          \
+           "confine the process to the files named here, and bound memory and time"),              \
      NULL},                                                                                        \
     {                                                                                              \
         NULL, "WORD",                                                                              \
@@ -74,6 +74,12 @@ struct session {
 /* Checks what is independent of any image and makes the graph. */
 bool session_start(struct session *session, const struct image_args *args, GError **error);
 
+/* With --untrusted: confines the process to reading the images `names`
+ * (NULL-terminated), the last of which is written when `writes_last`. Before
+ * session_start(). */
+bool image_confine(const struct image_args *args, char *const *names, bool writes_last,
+                   GError **error);
+
 /* Ends what session_start() began; every node is closed. */
 void session_end(struct session *session);
 
@@ -88,11 +94,12 @@ struct blk_node *image_open_plain(struct session *session, const char *name, con
 /* Node flags of a cache mode. */
 bool image_cache_flags(const char *cache, uint32_t *flags, GError **error);
 
-/* Closes *node, which may be NULL, and forgets it. False when data may be lost; only the first
- * error is kept. */
+/* Closes *node, which may be NULL, and forgets it. False when data may be lost; only the
+ * first error is kept. */
 bool image_close(struct blk_node **node, GError **error);
 
-/* The driver called `name`, which must be able to create images; "vhd" and the like are hinted at.
+/* The driver called `name`, which must be able to create images; "vhd" and the like are
+ * hinted at.
  */
 const struct blk_driver *image_find_creator(struct session *session, const char *name,
                                             GError **error);
@@ -100,8 +107,8 @@ const struct blk_driver *image_find_creator(struct session *session, const char 
 /* Begins the message with "NAME: " unless it speaks of `name` already. Always false. */
 bool image_name_error(const char *name, GError **error);
 
-/* Merges the texts of several -o options into a flat object. True in *ret_help when one of them
- * asks for help. */
+/* Merges the texts of several -o options into a flat object. True in *ret_help when one
+ * of them asks for help. */
 json_t *image_merge_options(const GPtrArray *texts, bool *ret_help, GError **error);
 
 /* Prints the answer to `-o help`. */

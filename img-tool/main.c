@@ -55,6 +55,25 @@ static void on_fatal_signal(int number)
     _exit(128 + number);
 }
 
+static void write_all(const char *text)
+{
+    size_t left = strlen(text);
+    for (ssize_t n; left && (n = write(STDERR_FILENO, text, left)) > 0; left -= (size_t)n) {
+        text += n;
+    }
+}
+
+void tool_die(const char *text)
+{
+    if (doomed_path[0]) {
+        unlink(doomed_path);
+    }
+    write_all(program);
+    write_all(": ");
+    write_all(text);
+    _exit(EXIT_FAILURE);
+}
+
 void tool_remove_on_signal(const char *path)
 {
     sigset_t set, before;

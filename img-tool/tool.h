@@ -22,6 +22,10 @@ bool tool_is_compat(void);
 /* From now on a signal that ends the program first removes `path`; NULL: nothing. */
 void tool_remove_on_signal(const char *path);
 
+/* Removes what a signal would remove, prints `text` as the error, and ends the program. For signal
+ * handlers. */
+G_NORETURN void tool_die(const char *text);
+
 /* The commands, NULL-terminated, in alphabetical order. */
 extern const struct cli_command *const tool_commands[];
 
