@@ -196,6 +196,17 @@ static const struct plan_ops raw_plan = {
     .co_finish = raw_co_finish,
 };
 
+/* All of the disk, whether it is written as holes or not. */
+static bool raw_co_measure(const void *create_options, struct blk_node *source, int64_t size,
+                           struct blk_measure *ret_measure, GError **error)
+{
+    int64_t whole = align_up(size, 512);
+    *ret_measure = (struct blk_measure){whole, whole, -1};
+    return true;
+}
+
+static const struct amend_ops raw_amend_ops = {.co_measure = raw_co_measure};
+
 const struct blk_driver raw_driver = {
     .name = "raw",
     .description = "the bytes of a file as they are",
@@ -215,4 +226,5 @@ const struct blk_driver raw_driver = {
     .co_resize = raw_co_resize,
     .co_create = raw_co_create,
     .plan = &raw_plan,
+    .amend = &raw_amend_ops,
 };

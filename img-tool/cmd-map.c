@@ -115,27 +115,11 @@ static bool add_extent(struct map_printer *printer, const struct blk_extent *ext
     return true;
 }
 
-/* Whether the file below an image is mostly holes where the image has clusters: then it was
- * preallocated, and the holes say what reads as zero. Elsewhere they are details of the host. */
-static bool is_preallocated(struct blk_node *node)
-{
-    struct blk_info info = {0};
-    if (!node_file(node) || !node_info(node, &info, NULL)) {
-        return false;
-    }
-    int64_t cluster = info.cluster_size;
-    int64_t real = cluster ? info.actual_size / cluster : 0;
-    bool sparse = cluster && info.actual_size >= 0 &&
-                  div_up(node_size(node_file(node)), cluster) >= MAX(real + real / 9, real + 2);
-    node_info_clear(&info);
-    return sparse;
-}
-
 /* Maps [start, end) and prints it. */
 static bool print_map(struct blk_node *node, int64_t start, int64_t end, bool is_json,
                       GError **error)
 {
-    bool preallocated = is_preallocated(node);
+    bool preallocated = node_is_preallocated(node);
     uint32_t flags = MAP_CHAIN | MAP_LEAF | (preallocated ? MAP_HOLES : MAP_PLAIN_HOLES);
     struct map_printer printer = {.is_json = is_json, .pending.offset = start};
     struct extent_list list = {.limit = BATCH};

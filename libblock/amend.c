@@ -41,13 +41,10 @@ bool node_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GE
     return call.ok;
 }
 
-static const struct amend_ops *amend_ops(const struct blk_node *node, GError **error)
+static bool refuse(const struct blk_node *node, GError **error)
 {
-    if (!node->driver->amend) {
-        error_set(error, ENOTSUP, "'%s': %s images cannot be changed in this way",
-                  node_filename(node), node->driver->name);
-    }
-    return node->driver->amend;
+    return error_set(error, ENOTSUP, "'%s': %s images cannot be changed in this way",
+                     node_filename(node), node->driver->name);
 }
 
 /* Every key must be a name that can be changed. */
@@ -72,11 +69,20 @@ static bool check_names(const struct blk_node *node, json_t *options, GError **e
     return true;
 }
 
+const char *const *driver_amend_names(const struct blk_driver *driver)
+{
+    return driver->amend && driver->amend->co_amend ? driver->amend->names : NULL;
+}
+
 bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct job *job,
                    GError **error)
 {
-    const struct amend_ops *ops = amend_ops(node, error);
-    if (!ops || !check_names(node, options, error)) {
+    const struct amend_ops *ops = node->driver->amend;
+    if (!ops || !ops->co_amend) {
+        return error_set(error, ENOTSUP, "Format driver '%s' does not support option amendment",
+                         node->driver->name);
+    }
+    if (!check_names(node, options, error)) {
         return false;
     }
     node_co_drain_begin(node);
@@ -88,9 +94,9 @@ bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct jo
 bool node_co_set_backing(struct blk_node *node, const char *name, const char *format,
                          GError **error)
 {
-    const struct amend_ops *ops = amend_ops(node, error);
-    if (!ops) {
-        return false;
+    const struct amend_ops *ops = node->driver->amend;
+    if (!ops || !ops->co_set_backing) {
+        return refuse(node, error);
     }
     node_co_drain_begin(node);
     bool ok = ops->co_set_backing(node, name, format, error);
@@ -100,12 +106,47 @@ bool node_co_set_backing(struct blk_node *node, const char *name, const char *fo
 
 bool node_co_empty(struct blk_node *node, GError **error)
 {
-    const struct amend_ops *ops = amend_ops(node, error);
-    if (!ops) {
-        return false;
+    const struct amend_ops *ops = node->driver->amend;
+    if (!ops || !ops->co_empty) {
+        return refuse(node, error);
     }
     node_co_drain_begin(node);
     bool ok = ops->co_empty(node, error);
     node_drain_end(node);
     return ok;
+}
+
+/* ---- synchronous twins ---- */
+
+struct amend_call {
+    struct blk_node *node;
+    const char *name, *format;
+    GError **error;
+    bool ok;
+};
+
+static void sync_co_set_backing(void *arg)
+{
+    struct amend_call *c = arg;
+    c->ok = node_co_set_backing(c->node, c->name, c->format, c->error);
+}
+
+bool node_set_backing(struct blk_node *node, const char *name, const char *format, GError **error)
+{
+    struct amend_call call = {node, name, format, error, false};
+    loop_call(node->graph->loop, sync_co_set_backing, &call);
+    return call.ok;
+}
+
+static void sync_co_empty(void *arg)
+{
+    struct amend_call *c = arg;
+    c->ok = node_co_empty(c->node, c->error);
+}
+
+bool node_empty(struct blk_node *node, GError **error)
+{
+    struct amend_call call = {.node = node, .error = error};
+    loop_call(node->graph->loop, sync_co_empty, &call);
+    return call.ok;
 }

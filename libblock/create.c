@@ -235,3 +235,47 @@ bool image_co_create_over(struct blk_node *file, const char *driver, int64_t siz
     options_free(found, parsed);
     return ok;
 }
+
+/* ---- measuring ---- */
+
+/* As for creating: the format's options, then those of the protocol that will hold it. */
+static bool take_measure_options(struct blk_graph *graph, const struct blk_driver *driver,
+                                 void *parsed, json_t *left, GError **error)
+{
+    const struct blk_driver *protocol = graph_find_driver(graph, "file");
+    void *below = protocol ? options_new(protocol) : NULL;
+    int64_t ignored = -1;
+    g_autofree char *what = g_strdup_printf("format '%s'", driver->name);
+    bool ok = take_size(left, &ignored, error) && options_take(driver, parsed, left, error) &&
+              (!protocol || options_take(protocol, below, left, error)) &&
+              json_reject_rest(left, what, error);
+    if (protocol) {
+        options_free(protocol, below);
+    }
+    return ok;
+}
+
+bool image_co_measure(struct blk_graph *graph, const char *driver, json_t *options,
+                      struct blk_node *source, int64_t size, struct blk_measure *ret_measure,
+                      GError **error)
+{
+    const struct blk_driver *found = graph_find_driver(graph, driver);
+    if (!found) {
+        return error_set(error, EINVAL, "Unknown file format '%s'", driver);
+    }
+    if (!found->amend || !found->amend->co_measure) {
+        return error_set(error, ENOTSUP, "Block driver '%s' does not support size measurement",
+                         driver);
+    }
+    size = source ? node_size(source) : size;
+    if (size < 0 || size > INT64_MAX - 511) {
+        return error_set(error, EINVAL, "a size of %" PRId64 " bytes is not possible", size);
+    }
+    void *parsed = options_new(found);
+    json_t *left = options ? json_deep_copy(options) : json_object();
+    bool ok = take_measure_options(graph, found, parsed, left, error) &&
+              found->amend->co_measure(parsed, source, size, ret_measure, error);
+    json_decref(left);
+    options_free(found, parsed);
+    return ok;
+}

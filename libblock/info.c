@@ -35,3 +35,17 @@ void node_info_clear(struct blk_info *info)
     json_decref(info->specific);
     *info = (struct blk_info){0};
 }
+
+bool node_co_is_preallocated(struct blk_node *node)
+{
+    struct blk_info info = {0};
+    if (!node->file || !node_co_info(node, &info, NULL)) {
+        return false;
+    }
+    int64_t cluster = info.cluster_size;
+    int64_t real = cluster ? info.actual_size / cluster : 0;
+    bool sparse = cluster && info.actual_size >= 0 &&
+                  div_up(node_size(node->file), cluster) >= MAX(real + real / 9, real + 2);
+    node_info_clear(&info);
+    return sparse;
+}

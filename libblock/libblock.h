@@ -123,6 +123,11 @@ bool node_info(struct blk_node *node, struct blk_info *ret_info, GError **error)
 bool node_co_info(struct blk_node *node, struct blk_info *ret_info, GError **error);
 void node_info_clear(struct blk_info *info);
 
+/* Whether the file below an image is mostly holes where the image has clusters: then it was
+ * preallocated, and the holes say what reads as zero. Elsewhere they are details of the host. */
+bool node_is_preallocated(struct blk_node *node);
+bool node_co_is_preallocated(struct blk_node *node);
+
 /* ---- requests ---- */
 
 enum req_flags {
@@ -290,13 +295,18 @@ bool node_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GE
 bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct job *job,
                    GError **error);
 
+/* The create options that can be changed, NULL-terminated; NULL when the driver has none. */
+const char *const *driver_amend_names(const struct blk_driver *driver);
+
 /* Writes another backing file's name (NULL: none) and format (NULL: none told) into the image; what
  * is open stays. */
 bool node_co_set_backing(struct blk_node *node, const char *name, const char *format,
                          GError **error);
+bool node_set_backing(struct blk_node *node, const char *name, const char *format, GError **error);
 
 /* Forgets all guest data of an overlay: everything shows the backing file again. */
 bool node_co_empty(struct blk_node *node, GError **error);
+bool node_empty(struct blk_node *node, GError **error);
 
 /* Bytes that a new image takes. */
 struct blk_measure {
@@ -309,6 +319,9 @@ struct blk_measure {
 bool image_co_measure(struct blk_graph *graph, const char *driver, json_t *options,
                       struct blk_node *source, int64_t size, struct blk_measure *ret_measure,
                       GError **error);
+bool image_measure(struct blk_graph *graph, const char *driver, json_t *options,
+                   struct blk_node *source, int64_t size, struct blk_measure *ret_measure,
+                   GError **error);
 
 /* ---- leaves: any loop ---- */
 

@@ -225,3 +225,48 @@ bool image_create_over(struct blk_node *file, const char *driver, int64_t size, 
     loop_call(file->graph->loop, sync_co_create_over, &call);
     return call.ok;
 }
+
+struct measure_call {
+    struct blk_graph *graph;
+    const char *driver;
+    json_t *options;
+    struct blk_node *source;
+    int64_t size;
+    struct blk_measure *ret_measure;
+    GError **error;
+    bool ok;
+};
+
+static void sync_co_measure(void *arg)
+{
+    struct measure_call *c = arg;
+    c->ok = image_co_measure(c->graph, c->driver, c->options, c->source, c->size, c->ret_measure,
+                             c->error);
+}
+
+bool image_measure(struct blk_graph *graph, const char *driver, json_t *options,
+                   struct blk_node *source, int64_t size, struct blk_measure *ret_measure,
+                   GError **error)
+{
+    struct measure_call call = {graph, driver, options, source, size, ret_measure, error, false};
+    loop_call(graph->loop, sync_co_measure, &call);
+    return call.ok;
+}
+
+struct preallocated_call {
+    struct blk_node *node;
+    bool result;
+};
+
+static void sync_co_is_preallocated(void *arg)
+{
+    struct preallocated_call *c = arg;
+    c->result = node_co_is_preallocated(c->node);
+}
+
+bool node_is_preallocated(struct blk_node *node)
+{
+    struct preallocated_call call = {node, false};
+    loop_call(node->graph->loop, sync_co_is_preallocated, &call);
+    return call.result;
+}

@@ -104,9 +104,18 @@ static int log2_of(uint64_t power)
     return __builtin_ctzll(power);
 }
 
-static bool check_options(const struct qcow2_create_options *o, GError **error)
+bool qcow2_create_is_v3(const struct qcow2_create_options *o)
 {
-    bool v2 = o->compat % 2 == COMPAT_V2;
+    return o->compat % 2 != COMPAT_V2;
+}
+
+bool qcow2_create_fills(const struct qcow2_create_options *o)
+{
+    return o->preallocation >= PREALLOC_FALLOC;
+}
+
+bool qcow2_create_check(const struct qcow2_create_options *o, GError **error)
+{
     if (!is_pow2((uint64_t)o->cluster_size) || o->cluster_size < 512 || o->cluster_size > 2 * MiB) {
         return error_set(error, EINVAL,
                          "Cluster size must be a power of two between 512 and 2048k");
@@ -123,7 +132,7 @@ static bool check_options(const struct qcow2_create_options *o, GError **error)
     if (o->backing_format && !o->backing_file) {
         return error_set(error, EINVAL, "backing_fmt needs backing_file");
     }
-    return check_unbuilt(o, error) && (!v2 || check_v2(o, error));
+    return check_unbuilt(o, error) && (qcow2_create_is_v3(o) || check_v2(o, error));
 }
 
 /* ---- writing ---- */
@@ -216,7 +225,7 @@ static struct qcow2_header header_of(const struct qcow2_create_options *o, int64
 {
     bool zstd = o->compression_type == QCOW2_ZSTD;
     return (struct qcow2_header){
-        .version = o->compat % 2 == COMPAT_V2 ? 2 : 3,
+        .version = qcow2_create_is_v3(o) ? 3 : 2,
         .cluster_bits = l->cluster_bits,
         .refcount_order = l->refcount_order,
         .compression = zstd ? QCOW2_ZSTD : QCOW2_ZLIB,
@@ -252,7 +261,7 @@ bool qcow2_co_create(const struct blk_create *create, GError **error)
     const struct qcow2_create_options *o = create->options;
     int64_t size = align_up(min_i64(create->size, INT64_MAX - 512), 512);
     struct qcow2_layout layout;
-    if (!check_options(o, error) ||
+    if (!qcow2_create_check(o, error) ||
         !qcow2_layout_plan(size, log2_of((uint64_t)o->cluster_size), log2_of(o->refcount_bits),
                            o->preallocation != PREALLOC_OFF, &layout, error)) {
         return false;

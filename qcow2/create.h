@@ -21,6 +21,13 @@ struct qcow2_create_options {
 
 extern const struct field qcow2_create_fields[];
 
+/* Whether the options go together. */
+bool qcow2_create_check(const struct qcow2_create_options *options, GError **error);
+bool qcow2_create_is_v3(const struct qcow2_create_options *options);
+
+/* Whether space for all of the disk is taken at once. */
+bool qcow2_create_fills(const struct qcow2_create_options *options);
+
 /* The driver's co_create. */
 bool qcow2_co_create(const struct blk_create *create, GError **error);
 

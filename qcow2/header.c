@@ -456,7 +456,7 @@ static void put_crypto(struct sink *s, const struct qcow2_header *h)
     put_extension(s, EXT_CRYPTO, data, sizeof(data));
 }
 
-static void put_extensions(struct sink *s, const struct qcow2_header *h)
+static void put_extensions(struct sink *s, const struct qcow2_header *h, bool features)
 {
     put_string(s, EXT_BACKING_FORMAT, h->backing_format);
     put_string(s, EXT_DATA_FILE, h->data_file);
@@ -469,7 +469,7 @@ static void put_extensions(struct sink *s, const struct qcow2_header *h)
     for (int i = 0; i < h->extension_count; i++) {
         put_extension(s, h->extensions[i].type, h->extensions[i].data, h->extensions[i].length);
     }
-    if (h->version >= 3) {
+    if (h->version >= 3 && features) {
         put_features(s, 8 + (h->backing_file ? (int64_t)strlen(h->backing_file) : 0));
     }
     put_extension(s, EXT_END, NULL, 0);
@@ -502,7 +502,32 @@ static uint32_t put_v3_fields(uint8_t *buf, const struct qcow2_header *h)
     return length;
 }
 
-bool qcow2_header_encode(const struct qcow2_header *h, uint8_t *cluster, GError **error)
+static bool put_name(struct sink *s, const struct qcow2_header *h, int64_t at,
+                     struct qcow2_header_parts *parts, GError **error)
+{
+    size_t length = h->backing_file ? strlen(h->backing_file) : 0;
+    at = max_i64(at, s->pos);
+    if (length > QCOW2_MAX_BACKING_NAME) {
+        return error_set(error, EINVAL, "backing file name of %zu bytes is too long (at most %d)",
+                         length, QCOW2_MAX_BACKING_NAME);
+    }
+    if (s->full || (int64_t)length > s->end - at) {
+        return error_set(error, ENOSPC,
+                         "header extensions and backing file name do not fit in a cluster of "
+                         "%" PRId64 " bytes",
+                         s->end);
+    }
+    *parts = (struct qcow2_header_parts){s->pos, length ? at : 0, (int64_t)length};
+    if (length) {
+        store_be64(s->buf + 8, (uint64_t)at);
+        store_be32(s->buf + 16, (uint32_t)length);
+        memcpy(s->buf + at, h->backing_file, length);
+    }
+    return true;
+}
+
+bool qcow2_header_encode_at(const struct qcow2_header *h, bool features, int64_t name_at,
+                            uint8_t *cluster, struct qcow2_header_parts *ret_parts, GError **error)
 {
     int64_t size = INT64_C(1) << h->cluster_bits;
     if (KNOWN_HEADER + (int64_t)h->extra_length > size - 8) {
@@ -517,22 +542,30 @@ bool qcow2_header_encode(const struct qcow2_header *h, uint8_t *cluster, GError 
     int64_t start = h->version >= 3 ? put_v3_fields(cluster, h) : QCOW2_V2_HEADER;
     memset(cluster + QCOW2_V2_HEADER, 0, h->version >= 3 ? 0 : (size_t)size - QCOW2_V2_HEADER);
     struct sink sink = {.buf = cluster, .pos = start, .end = size};
-    put_extensions(&sink, h);
-    size_t name = h->backing_file ? strlen(h->backing_file) : 0;
-    if (name > QCOW2_MAX_BACKING_NAME) {
-        return error_set(error, EINVAL, "backing file name of %zu bytes is too long (at most %d)",
-                         name, QCOW2_MAX_BACKING_NAME);
+    put_extensions(&sink, h, features);
+    return put_name(&sink, h, name_at, ret_parts, error);
+}
+
+bool qcow2_header_encode(const struct qcow2_header *h, uint8_t *cluster, GError **error)
+{
+    struct qcow2_header_parts parts;
+    return qcow2_header_encode_at(h, true, 0, cluster, &parts, error);
+}
+
+struct qcow2_header_parts qcow2_header_find_parts(const uint8_t *cluster, int64_t length)
+{
+    struct qcow2_header_parts parts = {
+        .extensions_end = load_be32(cluster + 4) >= 3 ? load_be32(cluster + 100) : QCOW2_V2_HEADER,
+        .name_offset = min_i64(load_offset(cluster + 8), length),
+        .name_length = load_be32(cluster + 16),
+    };
+    int64_t end = parts.name_offset ? parts.name_offset : length;
+    while (end - parts.extensions_end >= 8) {
+        const uint8_t *p = cluster + parts.extensions_end;
+        parts.extensions_end += 8 + align_up(load_be32(p + 4), 8);
+        if (load_be32(p) == EXT_END) {
+            break;
+        }
     }
-    if (sink.full || (int64_t)name > sink.end - sink.pos) {
-        return error_set(error, ENOSPC,
-                         "header extensions and backing file name do not fit in a cluster of "
-                         "%" PRId64 " bytes",
-                         size);
-    }
-    if (name) {
-        store_be64(cluster + 8, (uint64_t)sink.pos);
-        store_be32(cluster + 16, (uint32_t)name);
-        memcpy(cluster + sink.pos, h->backing_file, name);
-    }
-    return true;
+    return parts;
 }

@@ -91,6 +91,20 @@ bool qcow2_header_decode(const uint8_t *buf, size_t len, struct qcow2_header *re
  * overwritten). Fails when they do not fit. */
 bool qcow2_header_encode(const struct qcow2_header *header, uint8_t *cluster, GError **error);
 
+/* Where those parts of a header lie that have no fixed place, in bytes. */
+struct qcow2_header_parts {
+    int64_t extensions_end;           /* with their end mark */
+    int64_t name_offset, name_length; /* of the backing file; length 0: none */
+};
+
+/* As qcow2_header_encode(), with the name at `name_at`, or behind the extensions where these reach
+ * further; without `features` the table of feature names is left out. */
+bool qcow2_header_encode_at(const struct qcow2_header *header, bool features, int64_t name_at,
+                            uint8_t *cluster, struct qcow2_header_parts *ret_parts, GError **error);
+
+/* The parts of a first cluster that qcow2_header_decode() has accepted. */
+struct qcow2_header_parts qcow2_header_find_parts(const uint8_t *cluster, int64_t length);
+
 /* Fills bytes QCOW2_AT_SIZE up to and with the autoclear features of `buf`, for updates in place.
  */
 void qcow2_header_fields(const struct qcow2_header *header, uint8_t *buf);

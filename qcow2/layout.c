@@ -30,8 +30,8 @@ static void layout_refcounts(struct qcow2_layout *l, int64_t others)
     } while (l->refblocks > last || div_up(l->total, per_block) > l->refblocks);
 }
 
-bool qcow2_layout_plan(int64_t size, int cluster_bits, int refcount_order, bool preallocate,
-                       struct qcow2_layout *ret_layout, GError **error)
+bool qcow2_layout_count(int64_t size, int cluster_bits, int refcount_order, bool preallocate,
+                        struct qcow2_layout *ret_layout, GError **error)
 {
     struct qcow2_layout l = {.cluster_bits = cluster_bits, .refcount_order = refcount_order};
     int64_t cluster = INT64_C(1) << cluster_bits;
@@ -47,6 +47,18 @@ bool qcow2_layout_plan(int64_t size, int cluster_bits, int refcount_order, bool 
         l.data_clusters = div_up(size, cluster);
     }
     layout_refcounts(&l, 1 + l.l1_clusters + l.l2_tables + l.data_clusters);
+    *ret_layout = l;
+    return true;
+}
+
+bool qcow2_layout_plan(int64_t size, int cluster_bits, int refcount_order, bool preallocate,
+                       struct qcow2_layout *ret_layout, GError **error)
+{
+    int64_t cluster = INT64_C(1) << cluster_bits;
+    struct qcow2_layout l;
+    if (!qcow2_layout_count(size, cluster_bits, refcount_order, preallocate, &l, error)) {
+        return false;
+    }
     if (l.reftable_clusters > QCOW2_MAX_REFTABLE_BYTES >> cluster_bits ||
         l.total > INT64_C(1) << (56 - cluster_bits)) {
         return error_set(error, EFBIG,

@@ -19,6 +19,10 @@ struct qcow2_layout {
     int64_t total;
 };
 
+/* Only the counts of qcow2_layout_plan(), however many clusters the format has room for. */
+bool qcow2_layout_count(int64_t size, int cluster_bits, int refcount_order, bool preallocate,
+                        struct qcow2_layout *ret_layout, GError **error);
+
 /* The layout of an image of `size` bytes, all of it allocated when `preallocate`. Fails when the
  * format has no room for it. */
 bool qcow2_layout_plan(int64_t size, int cluster_bits, int refcount_order, bool preallocate,

@@ -45,3 +45,8 @@ compare() {
     require qemu-img qemu-io
     compare 'create-*'
 }
+
+@test "measure" {
+    require qemu-img qemu-io
+    compare 'measure-*'
+}
