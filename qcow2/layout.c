@@ -4,7 +4,9 @@
  *     header | refcount table | refcount blocks | L1 | L2 tables | data
  *
  * Refcount blocks count themselves and the table that points to them, so their
- * number is found by trying until it no longer grows.
+ * number is found by trying until it no longer grows. The table has room for all
+ * of the disk from the start: filling it takes no more clusters than measuring
+ * has told.
  */
 #include "qcow2/layout.h"
 
@@ -14,18 +16,19 @@
 #include "base/base.h"
 #include "qcow2/header.h"
 
-/* Refcount blocks and table for `others` further clusters. */
-static void layout_refcounts(struct qcow2_layout *l, int64_t others)
+/* Refcount blocks and table for `others` further clusters; the table has at least `table`. */
+static void layout_refcounts(struct qcow2_layout *l, int64_t others, int64_t table)
 {
     int64_t per_block = INT64_C(1) << (l->cluster_bits + 3 - l->refcount_order);
     int64_t per_table = INT64_C(1) << (l->cluster_bits - 3);
     int64_t last;
-    l->refblocks = l->reftable_clusters = 1;
+    l->refblocks = 1;
+    l->reftable_clusters = table;
     do {
         last = l->refblocks;
         l->total = others + l->refblocks + l->reftable_clusters;
         l->refblocks = div_up(l->total, per_block);
-        l->reftable_clusters = div_up(l->refblocks, per_table);
+        l->reftable_clusters = max_i64(table, div_up(l->refblocks, per_table));
         l->total = others + l->refblocks + l->reftable_clusters;
     } while (l->refblocks > last || div_up(l->total, per_block) > l->refblocks);
 }
@@ -42,11 +45,15 @@ bool qcow2_layout_count(int64_t size, int cluster_bits, int refcount_order, bool
                          "cluster size)");
     }
     l.l1_clusters = div_up(l.l1_entries * 8, cluster);
+    int64_t tables = 1 + l.l1_clusters, all = tables + l.l1_entries + div_up(size, cluster);
+    layout_refcounts(&l, all, 1);
     if (preallocate) {
         l.l2_tables = l.l1_entries;
         l.data_clusters = div_up(size, cluster);
+    } else {
+        int64_t most = QCOW2_MAX_REFTABLE_BYTES >> cluster_bits;
+        layout_refcounts(&l, tables, min_i64(l.reftable_clusters, most));
     }
-    layout_refcounts(&l, 1 + l.l1_clusters + l.l2_tables + l.data_clusters);
     *ret_layout = l;
     return true;
 }

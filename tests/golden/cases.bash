@@ -67,7 +67,7 @@ create-quiet|create -q -f qcow2 new.qcow2 1M
 measure-size|measure -O qcow2 --size 1G
 measure-size-json|measure -O qcow2 -o cluster_size=4k,refcount_bits=1 --output json --size 1G
 measure-raw|measure holes.raw
-measure-over|measure -O qcow2 -o compat=v2 over.qcow2
+measure-over|measure -O qcow2 -o compat=0.10 over.qcow2
 measure-bitmaps|measure -O qcow2 --output=json zlib.qcow2
 measure-none|measure -O qcow2
 measure-twice|measure --size 1M holes.raw

@@ -10,7 +10,7 @@ setup() {
 }
 
 @test "reading commands print what they print without it" {
-    for command in info map "info --output=json" "map --output=json" "compare disk.raw"; do
+    for command in info map "info --output=json" "map --output=json" "compare disk.raw" "measure -O qcow2"; do
         "$CAIRN_IMG" $command disk.qcow2 >plain
         "$CAIRN_IMG" $command --untrusted disk.qcow2 >fenced
         cmp plain fenced
