@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/opts.h"
-#include "base/words.h"
 #include "formats/formats.h"
 #include "img-tool/confine.h"
 #include "img-tool/tool.h"
@@ -168,14 +167,7 @@ const struct blk_driver *image_find_creator(struct session *session, const char 
         error_set(error, ENOTSUP, "format '%s' cannot be created here, only read", name);
         return NULL;
     }
-    g_autoptr(GPtrArray) names = g_ptr_array_new();
-    for (int i = 0; formats_drivers[i]; i++) {
-        if (driver_is_format(formats_drivers[i])) {
-            g_ptr_array_add(names, (char *)driver_name(formats_drivers[i]));
-        }
-    }
-    g_ptr_array_add(names, NULL);
-    g_autofree char *hint = words_hint((const char *const *)names->pdata, name);
+    g_autofree char *hint = graph_driver_hint(session->graph, name);
     error_set(error, EINVAL, "Unknown file format '%s'%s", name, hint);
     return NULL;
 }

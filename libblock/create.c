@@ -56,7 +56,8 @@ static const struct blk_driver *find_creator(struct blk_graph *graph, const char
 {
     const struct blk_driver *driver = graph_find_driver(graph, name);
     if (!driver) {
-        error_set(error, EINVAL, "unknown file format '%s'", name);
+        g_autofree char *hint = graph_driver_hint(graph, name);
+        error_set(error, EINVAL, "unknown file format '%s'%s", name, hint);
     } else if (!driver->co_create) {
         error_set(error, ENOTSUP, "format '%s' does not support image creation", name);
         driver = NULL;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "base/words.h"
+
 struct blk_graph *graph_new(struct loop *loop, const struct blk_driver *const *drivers)
 {
     struct blk_graph *graph = g_new0(struct blk_graph, 1);
@@ -51,6 +53,16 @@ const struct blk_driver *graph_find_driver(struct blk_graph *graph, const char *
         }
     }
     return NULL;
+}
+
+char *graph_driver_hint(struct blk_graph *graph, const char *name)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const struct blk_driver *const *d = graph->drivers; *d; d++) {
+        g_ptr_array_add(names, (char *)(*d)->name);
+    }
+    g_ptr_array_add(names, NULL);
+    return words_hint((const char *const *)names->pdata, name);
 }
 
 const struct field *driver_create_options(const struct blk_driver *driver)

@@ -43,6 +43,9 @@ enum graph_trust graph_trust(const struct blk_graph *graph);
 const struct blk_driver *graph_find_driver(struct blk_graph *graph, const char *name);
 const struct blk_driver *const *graph_drivers(struct blk_graph *graph);
 
+/* "; did you mean 'NAME'?" for the driver whose name is nearest, or "". Free with g_free(). */
+char *graph_driver_hint(struct blk_graph *graph, const char *name);
+
 /* ---- nodes ---- */
 
 enum node_flags {

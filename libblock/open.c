@@ -222,7 +222,8 @@ static bool choose_driver(const struct open_request *request, json_t *tree,
     const char *name = request->driver ? request->driver : told;
     const struct blk_driver *driver = name ? graph_find_driver(request->graph, name) : NULL;
     if (name && !driver) {
-        return error_set(error, EINVAL, "unknown driver '%s'", name);
+        g_autofree char *hint = graph_driver_hint(request->graph, name);
+        return error_set(error, EINVAL, "unknown driver '%s'%s", name, hint);
     }
     if (request->driver && told && strcmp(request->driver, told)) {
         const struct blk_driver *inner = graph_find_driver(request->graph, told);

@@ -197,3 +197,9 @@ image: base.qcow2" ]
     ok ./qemu-img info --backing-chain json.qcow2
     CAIRN_UNTRUSTED=1 fails 1 ./qemu-img info --backing-chain json.qcow2
 }
+
+@test "an unknown format gets the nearest name" {
+    truncate -s 1M disk.raw
+    fails 1 "$CAIRN_IMG" info -f qcwo2 disk.raw
+    says "unknown driver 'qcwo2'; did you mean 'qcow2'?"
+}
