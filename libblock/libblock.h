@@ -55,7 +55,7 @@ enum node_flags {
     NODE_NO_FLUSH = 1 << 3,     /* cache mode unsafe: flushes are accepted and not done */
     NODE_WRITETHROUGH = 1 << 4, /* every write carries FUA */
     NODE_DIRECT = 1 << 5,       /* bypass the host page cache */
-    NODE_REPAIR = 1 << 6,       /* opened by check: open although marked dirty or corrupt */
+    NODE_REPAIR = 1 << 6,       /* for node_check() only: although dirty or corrupt; no I/O */
     NODE_NO_IO = 1 << 7,        /* metadata only (info): formats do not read or lock data */
     NODE_NO_LOCK = 1 << 8,      /* take no file locks (private temporary outputs) */
     NODE_SERVER = 1 << 9,       /* one slow request must not stall others */

@@ -4,6 +4,7 @@
 #include "qcow2/qcow2.h"
 
 #include "qcow2/amend.h"
+#include "qcow2/check.h"
 #include "qcow2/commit.h"
 #include "qcow2/create.h"
 #include "qcow2/describe.h"
@@ -45,4 +46,5 @@ const struct blk_driver qcow2_driver = {
     .co_create = qcow2_co_create,
     .plan = &qcow2_plan_ops,
     .amend = &qcow2_amend_ops,
+    .check = &qcow2_check_ops,
 };

@@ -13,10 +13,6 @@
 
 enum { SECTOR = 512, OFFSET_BITS = 56 };
 
-#define COPIED_FLAG (UINT64_C(1) << 63)
-#define COMPRESSED_FLAG (UINT64_C(1) << 62)
-#define ZERO_FLAG UINT64_C(1)
-#define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
 #define L1_RESERVED UINT64_C(0x7f000000000001ff)
 #define L2_RESERVED UINT64_C(0x3f000000000001fe)
 #define REFTABLE_RESERVED UINT64_C(0x00000000000001ff)
@@ -33,27 +29,20 @@ static int packed_shift(int cluster_bits)
 
 static struct qcow2_entry packed_decode(uint64_t raw, int cluster_bits)
 {
-    int shift = packed_shift(cluster_bits);
-    uint64_t offset = raw & ((UINT64_C(1) << shift) - 1);
-    uint64_t more = (raw & (COMPRESSED_FLAG - 1)) >> shift;
-    if (offset >> OFFSET_BITS || offset < (UINT64_C(1) << cluster_bits)) {
-        return entry_plain(QCOW2_CORRUPT, cluster_bits);
-    }
-    return (struct qcow2_entry){
-        .kind = QCOW2_COMPRESSED,
-        .host_off = (int64_t)offset,
-        .length = (int64_t)((more + 1) * SECTOR - offset % SECTOR),
-    };
+    struct qcow2_entry entry = {.kind = QCOW2_COMPRESSED};
+    qcow2_packed_place(raw, cluster_bits, &entry.host_off, &entry.length);
+    bool fits = !(entry.host_off >> OFFSET_BITS) && entry.host_off >> cluster_bits;
+    return fits ? entry : entry_plain(QCOW2_CORRUPT, cluster_bits);
 }
 
 struct qcow2_entry qcow2_l2_decode(uint64_t raw, int cluster_bits, int version)
 {
-    if (raw & COMPRESSED_FLAG) {
+    if (raw & QCOW2_COMPRESSED_FLAG) {
         return packed_decode(raw, cluster_bits);
     }
-    int64_t offset = (int64_t)(raw & OFFSET_MASK);
-    bool zero = raw & ZERO_FLAG;
-    bool copied = raw & COPIED_FLAG;
+    int64_t offset = (int64_t)(raw & QCOW2_OFFSET_MASK);
+    bool zero = raw & QCOW2_ZERO_FLAG;
+    bool copied = raw & QCOW2_COPIED_FLAG;
     if ((raw & L2_RESERVED) || !is_aligned(offset, INT64_C(1) << cluster_bits) ||
         (copied && !offset) || (zero && version < 3)) {
         return entry_plain(QCOW2_CORRUPT, cluster_bits);
@@ -72,14 +61,14 @@ struct qcow2_entry qcow2_l2_decode(uint64_t raw, int cluster_bits, int version)
 uint64_t qcow2_l2_encode(const struct qcow2_entry *entry, int cluster_bits)
 {
     uint64_t offset = (uint64_t)entry->host_off;
-    uint64_t copied = entry->copied ? COPIED_FLAG : 0;
+    uint64_t copied = entry->copied ? QCOW2_COPIED_FLAG : 0;
     switch (entry->kind) {
     case QCOW2_NORMAL: return offset | copied;
-    case QCOW2_ZERO: return ZERO_FLAG;
-    case QCOW2_ZERO_ALLOC: return offset | copied | ZERO_FLAG;
+    case QCOW2_ZERO: return QCOW2_ZERO_FLAG;
+    case QCOW2_ZERO_ALLOC: return offset | copied | QCOW2_ZERO_FLAG;
     case QCOW2_COMPRESSED: {
         uint64_t more = (offset % SECTOR + (uint64_t)entry->length - 1) / SECTOR;
-        return COMPRESSED_FLAG | more << packed_shift(cluster_bits) | offset;
+        return QCOW2_COMPRESSED_FLAG | more << packed_shift(cluster_bits) | offset;
     }
     default: return 0;
     }
@@ -139,8 +128,8 @@ int qcow2_l2_run(const void *table, int index, int count, int cluster_bits, int 
 
 struct qcow2_entry qcow2_l1_decode(uint64_t raw, int cluster_bits)
 {
-    int64_t offset = (int64_t)(raw & OFFSET_MASK);
-    bool copied = raw & COPIED_FLAG;
+    int64_t offset = (int64_t)(raw & QCOW2_OFFSET_MASK);
+    bool copied = raw & QCOW2_COPIED_FLAG;
     if ((raw & L1_RESERVED) || !is_aligned(offset, INT64_C(1) << cluster_bits) ||
         (copied && !offset)) {
         return entry_plain(QCOW2_CORRUPT, cluster_bits);
@@ -153,7 +142,37 @@ struct qcow2_entry qcow2_l1_decode(uint64_t raw, int cluster_bits)
 
 uint64_t qcow2_l1_encode(int64_t table_off, bool copied)
 {
-    return (uint64_t)table_off | (copied ? COPIED_FLAG : 0);
+    return (uint64_t)table_off | (copied ? QCOW2_COPIED_FLAG : 0);
+}
+
+bool qcow2_l1_reserved(uint64_t raw)
+{
+    return raw & L1_RESERVED;
+}
+
+bool qcow2_l2_reserved(uint64_t raw, int version)
+{
+    return raw & (L2_RESERVED | (version < 3 ? QCOW2_ZERO_FLAG : 0));
+}
+
+void qcow2_packed_place(uint64_t raw, int cluster_bits, int64_t *ret_offset, int64_t *ret_length)
+{
+    int shift = packed_shift(cluster_bits);
+    uint64_t offset = raw & ((UINT64_C(1) << shift) - 1);
+    uint64_t more = (raw & (QCOW2_COMPRESSED_FLAG - 1)) >> shift;
+    *ret_offset = (int64_t)offset;
+    *ret_length = (int64_t)((more + 1) * SECTOR - offset % SECTOR);
+}
+
+uint64_t qcow2_plain_entry_mask(int cluster_bits, int version)
+{
+    uint64_t within = (UINT64_C(1) << cluster_bits) - 1;
+    return QCOW2_COPIED_FLAG | (QCOW2_OFFSET_MASK & ~within) | (version < 3 ? 0 : QCOW2_ZERO_FLAG);
+}
+
+bool qcow2_reftable_reserved(uint64_t raw)
+{
+    return raw & REFTABLE_RESERVED;
 }
 
 int64_t qcow2_reftable_decode(uint64_t raw, int cluster_bits)

@@ -45,6 +45,31 @@ int qcow2_l2_run(const void *table, int index, int count, int cluster_bits, int 
 struct qcow2_entry qcow2_l1_decode(uint64_t raw, int cluster_bits);
 uint64_t qcow2_l1_encode(int64_t table_off, bool copied);
 
+/* The parts of an L1 or L2 entry one by one, valid or not: for check. Reserved bits are those that
+ * must be 0 in an entry that is not compressed. */
+#define QCOW2_COPIED_FLAG (UINT64_C(1) << 63)
+#define QCOW2_COMPRESSED_FLAG (UINT64_C(1) << 62)
+#define QCOW2_ZERO_FLAG UINT64_C(1)
+#define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+
+static inline int64_t qcow2_entry_offset(uint64_t raw)
+{
+    return (int64_t)(raw & QCOW2_OFFSET_MASK);
+}
+
+static inline bool qcow2_entry_copied(uint64_t raw)
+{
+    return raw & QCOW2_COPIED_FLAG;
+}
+
+bool qcow2_l1_reserved(uint64_t raw);
+bool qcow2_l2_reserved(uint64_t raw, int version);
+void qcow2_packed_place(uint64_t raw, int cluster_bits, int64_t *ret_offset, int64_t *ret_length);
+bool qcow2_reftable_reserved(uint64_t raw);
+
+/* The bits that an L2 entry of an aligned cluster may have. */
+uint64_t qcow2_plain_entry_mask(int cluster_bits, int version);
+
 /* A refcount table entry: the offset of the refcount block, 0 for none, -1 for a corrupt one. */
 int64_t qcow2_reftable_decode(uint64_t raw, int cluster_bits);
 

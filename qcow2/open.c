@@ -3,6 +3,9 @@
  * loads the L1 table; everything else comes when it is needed. For `info`
  * (NODE_NO_IO) not even L1 is read.
  *
+ * For check (NODE_REPAIR) nothing of the tables is believed: such a node has no
+ * size, and can be checked and nothing else.
+ *
  * What this driver cannot keep right is refused by name: for any use where the
  * guest's data could be misread, for writing where something else in the image
  * would go stale.
@@ -94,11 +97,8 @@ static bool check_readable(const struct qcow2_header *h, GError **error)
 }
 
 /* What a writer would have to keep right and cannot yet. */
-static bool check_may_write(const struct qcow2_header *h, uint32_t flags, GError **error)
+static bool check_may_write(const struct qcow2_header *h, GError **error)
 {
-    if (flags & NODE_REPAIR) {
-        return true;
-    }
     if (h->incompatible & QCOW2_INCOMPAT_CORRUPT) {
         return error_set(error, EACCES, "Image is corrupt; cannot be opened read/write");
     }
@@ -181,7 +181,7 @@ static bool co_open_backing(struct blk_node *node, json_t *rest, GError **error)
     const char *format = image->header.backing_format;
     json_t *told = json_object_get(rest, "backing");
     bool none = json_is_null(told) || (json_is_string(told) && !*json_string_value(told)) ||
-                (node->flags & NODE_NO_BACKING);
+                (node->flags & (NODE_NO_BACKING | NODE_REPAIR));
     g_autofree char *driver = NULL;
     if (none) {
         json_object_del(rest, "backing");
@@ -244,16 +244,20 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
         return false;
     }
     set_geometry(image);
-    if (!qcow2_co_describe_load(image, error)) {
+    if (!(node->flags & NODE_REPAIR) && !qcow2_co_describe_load(image, error)) {
         return false;
     }
     if (node->flags & NODE_NO_IO) {
         return make_caches(image, error) && co_open_backing(node, rest, error);
     }
+    if (node->flags & NODE_REPAIR) {
+        node->size = 0;
+        return check_readable(&image->header, error) && co_open_backing(node, rest, error);
+    }
     return check_readable(&image->header, error) &&
-           (!write || check_may_write(&image->header, node->flags, error)) &&
-           make_caches(image, error) && co_load_l1(image, error) &&
-           (!write || qcow2_co_refcounts_open(image, error)) && co_open_backing(node, rest, error);
+           (!write || check_may_write(&image->header, error)) && make_caches(image, error) &&
+           co_load_l1(image, error) && (!write || qcow2_co_refcounts_open(image, error)) &&
+           co_open_backing(node, rest, error);
 }
 
 bool qcow2_co_open(struct blk_node *node, json_t *rest, GError **error)

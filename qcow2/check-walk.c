@@ -1,0 +1,289 @@
+/*
+ * From L1 tables down to data clusters, in two steps, so that no table is read
+ * more than once however often it is referred to:
+ *
+ *     L1 tables       count each L2 table in refs, and mark it
+ *     refs            in file order: every marked table with its count becomes one word of `tables`
+ *     L2 tables       in that order, neighbours in one read: every entry counts as often as its
+ *                     table was referred to
+ *
+ * What snapshots share is thus seen once, and tables that refer to each other, or to themselves,
+ * cost nothing more. Entries that lead nowhere are told and left out.
+ */
+#include "qcow2/check.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* A word of c->tables: cluster number, active flag, weight. */
+enum { WEIGHT_BITS = 17, ACTIVE_BIT = WEIGHT_BITS, CLUSTER_SHIFT = WEIGHT_BITS + 1 };
+#define MAX_WEIGHT ((UINT32_C(1) << WEIGHT_BITS) - 1)
+
+enum { MAX_ODD = 65536 };
+
+/* How the entries of one L2 table are counted. */
+struct entries {
+    struct check *c;
+    uint32_t weight;
+    bool active;
+    uint64_t not_plain; /* bits that a plain entry does not have */
+    int64_t next;       /* the host offset that would go on without a gap; 0: none yet */
+    int64_t at;         /* file offset of the entry */
+};
+
+/* ---- L1 ---- */
+
+static int note_table(struct check *c, const struct check_l1 *l1, uint64_t raw)
+{
+    int64_t offset = qcow2_entry_offset(raw);
+    if (qcow2_l1_reserved(raw)) {
+        check_say(c, "ERROR found L1 entry with reserved bits set: %" PRIx64, raw);
+        c->out->corruptions++;
+    }
+    if (!offset) {
+        c->mistrust |= l1->active && raw;
+        return 0;
+    }
+    if (!is_aligned(offset, c->image->cluster_size)) {
+        check_say(c,
+                  "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted",
+                  (uint64_t)offset);
+        c->out->corruptions++;
+        if (c->odd->len == MAX_ODD) {
+            return -EFBIG;
+        }
+        g_array_append_val(c->odd, offset);
+        return 0;
+    }
+    int64_t cluster = offset >> c->image->cluster_bits;
+    if (cluster >= c->clusters) {
+        c->mistrust |= l1->active && qcow2_entry_copied(raw);
+        return check_count(c, offset, c->image->cluster_size, 1, 0);
+    }
+    int marks = MARK_TABLE | (l1->active ? MARK_ACTIVE : 0);
+    return refs_add(c->refs, cluster, 1, marks) ? 0 : -EFBIG;
+}
+
+int check_co_walk_l1(struct check *c, const struct check_l1 *l1)
+{
+    int64_t end = min_i64(l1->offset + l1->entries * 8, c->file_size);
+    for (int64_t at = l1->offset, n; at < end; at += n) {
+        n = min_i64(end - at, CHECK_BATCH);
+        int ret = check_co_read(c, at, n, c->buf);
+        if (ret == -EFBIG) {
+            return ret;
+        }
+        if (ret) {
+            check_say(c, "ERROR could not read the L1 table at offset %" PRId64 ": %s", at,
+                      g_strerror(-ret));
+            c->out->check_errors++;
+            c->blind = true;
+            continue;
+        }
+        for (int64_t i = 0; i + 8 <= n && !ret; i += 8) {
+            uint64_t raw = load_be64(c->buf + i);
+            ret = raw ? note_table(c, l1, raw) : 0;
+        }
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* Turns the marks that L1 has left into c->tables. */
+static void gather_tables(struct check *c)
+{
+    for (int64_t i = refs_next(c->refs, 0); i < c->clusters; i = refs_next(c->refs, i + 1)) {
+        int marks = refs_marks(c->refs, i);
+        if (marks & MARK_TABLE) {
+            uint64_t weight = MIN(refs_get(c->refs, i), MAX_WEIGHT);
+            uint64_t active = marks & MARK_ACTIVE ? 1 : 0;
+            uint64_t word = (uint64_t)i << CLUSTER_SHIFT | active << ACTIVE_BIT | weight;
+            g_array_append_val(c->tables, word);
+        }
+        refs_clear_marks(c->refs, i);
+    }
+}
+
+/* ---- L2 entries ---- */
+
+/* Statistics are those of the active disk. */
+static void note_data(struct entries *e, int64_t offset)
+{
+    if (e->active) {
+        e->c->out->allocated_clusters++;
+        e->c->out->fragmented_clusters += e->next && offset != e->next;
+        e->next = offset + e->c->image->cluster_size;
+    }
+}
+
+static int walk_packed(struct entries *e, uint64_t raw)
+{
+    struct check *c = e->c;
+    int64_t offset, length;
+    qcow2_packed_place(raw, c->image->cluster_bits, &offset, &length);
+    if (qcow2_entry_copied(raw)) {
+        check_say(c,
+                  "ERROR: coffset=0x%" PRIx64
+                  ": copied flag must never be set for compressed clusters",
+                  (uint64_t)offset);
+        c->out->corruptions++;
+    }
+    if (e->active) {
+        c->out->allocated_clusters++;
+        c->out->compressed_clusters++;
+        c->out->fragmented_clusters++;
+    }
+    return check_count(c, offset, length, e->weight, 0);
+}
+
+/* An entry that is not simply one aligned cluster with nothing unusual about it. */
+static int walk_unusual(struct entries *e, uint64_t raw)
+{
+    struct check *c = e->c;
+    int64_t offset = qcow2_entry_offset(raw);
+    bool copied = qcow2_entry_copied(raw);
+    if (raw & QCOW2_COMPRESSED_FLAG) {
+        return walk_packed(e, raw);
+    }
+    if (qcow2_l2_reserved(raw, c->image->header.version)) {
+        check_say(c, "ERROR found l2 entry with reserved bits set: %" PRIx64, raw);
+        c->out->corruptions++;
+    }
+    if (!offset) {
+        c->mistrust |= e->active && copied;
+        return 0;
+    }
+    if (!is_aligned(offset, c->image->cluster_size)) {
+        check_say(c,
+                  "ERROR offset=%" PRIx64 ": %s cluster is not properly aligned; L2 entry "
+                  "corrupted.",
+                  (uint64_t)offset, raw & QCOW2_ZERO_FLAG ? "Preallocated" : "Data");
+        c->out->corruptions++;
+    }
+    note_data(e, offset);
+    int64_t cluster = offset >> c->image->cluster_bits;
+    c->mistrust |= e->active && copied && cluster >= c->clusters;
+    return check_count(c, offset, c->image->cluster_size, e->weight, 0);
+}
+
+static int walk_entries(struct entries *e, const uint8_t *table)
+{
+    struct check *c = e->c;
+    int bits = c->image->cluster_bits;
+    for (const uint8_t *p = table; p < table + c->image->cluster_size; p += 8) {
+        uint64_t raw = load_be64(p);
+        if (!raw) {
+            continue;
+        }
+        int64_t offset = qcow2_entry_offset(raw), cluster = offset >> bits;
+        if ((raw & e->not_plain) || !offset || cluster >= c->clusters) {
+            int ret = walk_unusual(e, raw);
+            if (ret) {
+                return ret;
+            }
+            continue;
+        }
+        note_data(e, offset);
+        int marks = !e->active ? 0 : qcow2_entry_copied(raw) ? MARK_COPIED : MARK_SHARED;
+        if (!refs_add(c->refs, cluster, e->weight, marks)) {
+            return -EFBIG;
+        }
+    }
+    return 0;
+}
+
+static int walk_table(struct check *c, uint64_t word, const uint8_t *table)
+{
+    uint64_t reserved = qcow2_plain_entry_mask(c->image->cluster_bits, c->image->header.version);
+    struct entries e = {
+        .c = c,
+        .weight = (uint32_t)(word & MAX_WEIGHT),
+        .active = word >> ACTIVE_BIT & 1,
+        .not_plain = ~reserved,
+    };
+    return walk_entries(&e, table);
+}
+
+/* ---- L2 tables ---- */
+
+/* How many tables from number `i` on lie one behind the other, and fit the buffer. */
+static guint count_neighbours(const struct check *c, guint i)
+{
+    guint n = 1, max = (guint)(CHECK_BATCH >> c->image->cluster_bits);
+    const uint64_t *words = &g_array_index(c->tables, uint64_t, 0);
+    while (n < max && i + n < c->tables->len &&
+           words[i + n] >> CLUSTER_SHIFT == (words[i] >> CLUSTER_SHIFT) + n) {
+        n++;
+    }
+    return n;
+}
+
+static int co_walk_run(struct check *c, guint first, guint count)
+{
+    int64_t size = c->image->cluster_size;
+    const uint64_t *words = &g_array_index(c->tables, uint64_t, first);
+    int64_t offset = (int64_t)(words[0] >> CLUSTER_SHIFT) << c->image->cluster_bits;
+    int ret = check_co_read(c, offset, count * size, c->buf);
+    if (ret && ret != -EFBIG) {
+        check_say(c, "ERROR could not read %u L2 tables at offset %" PRId64 ": %s", count, offset,
+                  g_strerror(-ret));
+        c->out->check_errors++;
+        c->blind = true;
+        return 0;
+    }
+    for (guint i = 0; i < count && !ret; i++) {
+        ret = walk_table(c, words[i], c->buf + i * size);
+    }
+    return ret;
+}
+
+static int co_walk_tables(struct check *c)
+{
+    int ret = 0;
+    for (guint i = 0, n; i < c->tables->len && !ret; i += n) {
+        n = count_neighbours(c, i);
+        ret = co_walk_run(c, i, n);
+    }
+    return ret;
+}
+
+/* ---- all ---- */
+
+static int co_walk_maps(struct check *c)
+{
+    int ret = 0;
+    for (guint i = 0; i < c->l1->len && !ret; i++) {
+        ret = check_co_walk_l1(c, &g_array_index(c->l1, struct check_l1, i));
+    }
+    if (ret) {
+        return ret;
+    }
+    gather_tables(c);
+    ret = check_count(c, 0, c->image->cluster_size, 1, 0);
+    for (guint i = 0; i < c->l1->len && !ret; i++) {
+        const struct check_l1 *l1 = &g_array_index(c->l1, struct check_l1, i);
+        ret = l1->entries ? check_count(c, l1->offset, l1->entries * 8, 1, 0) : 0;
+    }
+    for (guint i = 0; i < c->odd->len && !ret; i++) {
+        int64_t offset = g_array_index(c->odd, int64_t, i);
+        ret = check_count(c, offset, c->image->cluster_size, 1, 0);
+    }
+    return ret ? ret : co_walk_tables(c);
+}
+
+int check_co_walk(struct check *c)
+{
+    const struct qcow2_header *h = &c->image->header;
+    struct check_l1 active = {h->l1_offset, h->l1_entries, true};
+    g_array_append_val(c->l1, active);
+    int ret = check_co_walk_snapshots(c);
+    ret = ret ? ret : co_walk_maps(c);
+    ret = ret || !h->crypto_length ? ret : check_count(c, h->crypto_offset, h->crypto_length, 1, 0);
+    ret = ret || !c->snapshots_length
+              ? ret
+              : check_count(c, h->snapshots_offset, c->snapshots_length, 1, 0);
+    ret = ret ? ret : check_co_walk_bitmaps(c);
+    return ret ? ret : check_co_walk_refcounts(c);
+}
