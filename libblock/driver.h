@@ -13,6 +13,7 @@
  *
  * A missing entry means:
  *
+ *   co_open        filters: nothing to do; the size is that of the child
  *   co_close       nothing to do
  *   reopen         refused
  *   limits         those of the `file` child
@@ -21,7 +22,8 @@
  *   co_zero        pass on for filters; others: libblock writes zeroes
  *   co_discard     pass on for filters; others: nothing to do
  *   co_flush       nothing of its own to write
- *   co_map         filters: that of the child; others: all data, leaf = this node
+ *   co_map         filters: that of the child, but nobody reads past a filter that has a co_read;
+ *                  others: all data, leaf = this node
  *   co_resize      filters: that of the child; others: refused
  *   co_copy_range  libblock reads and writes
  *   info           sizes only
@@ -33,6 +35,7 @@
 #ifndef CAIRN_LIBBLOCK_DRIVER_H
 #define CAIRN_LIBBLOCK_DRIVER_H
 
+#include "libblock/event.h"
 #include "libblock/libblock.h"
 
 enum driver_flags {
@@ -65,6 +68,10 @@ struct blk_driver {
     const struct field *create_options; /* ends with {0}; NULL: cannot create */
     size_t create_options_size;
     const char *const *schemes; /* protocols: "nbd", "nbd+unix", NULL-terminated; NULL: none */
+    const char *file_key;       /* the option that names the `file` child; NULL: "file" */
+
+    /* Filters that have names like a protocol's: puts what follows "DRIVER:" into `tree`. */
+    bool (*parse_name)(const char *rest, json_t *tree, GError **error);
 
     /* Formats: 0..100, how sure the first `len` bytes (at most 2 KiB) look like this format. Pure.
      */
@@ -96,6 +103,17 @@ struct blk_driver {
     const struct snapshot_ops *snapshot;
     const struct check_ops *check;
     const struct amend_ops *amend;
+    const struct debug_ops *debug;
+};
+
+/* Listening to what the nodes above do. */
+struct debug_ops {
+    void (*co_event)(struct blk_node *node, enum blk_event event);
+    /* See node_debug_break() and the others. */
+    bool (*set_break)(struct blk_node *node, enum blk_event event, const char *tag, GError **error);
+    bool (*resume)(struct blk_node *node, const char *tag, GError **error);
+    bool (*remove_break)(struct blk_node *node, const char *tag, GError **error);
+    bool (*is_suspended)(struct blk_node *node, const char *tag);
 };
 
 /* All of these are called with the node drained, and are durable when they return. `index`: into
@@ -181,11 +199,13 @@ struct blk_node {
     struct blk_graph *graph;
     uint32_t flags; /* enum node_flags */
     char *filename; /* see node_filename() */
+    char *name;     /* the option node-name, or NULL */
     int64_t size;   /* bytes; set by co_open and co_resize */
     struct blk_limits limits;
     struct blk_node *file, *backing, *data_file; /* children, owned references */
     bool probed;
     bool growable; /* set by co_open of protocols: writes past the end extend the node */
+    bool debugged; /* this node, or one below by way of `file`, listens to events */
     int refs;
     json_t *spec;            /* the driver's own options as given, for node_filename() */
     int depth;               /* references followed from the top image to this one */
@@ -221,6 +241,21 @@ char *name_resolve(const char *base, const char *name);
 int node_co_pread(struct blk_node *node, int64_t offset, int64_t length, void *buf);
 int node_co_pwrite(struct blk_node *node, int64_t offset, int64_t length, const void *buf);
 
+void event_co_raise(struct blk_node *node, enum blk_event event);
+
+/* Tells the listener at or below `node` (NULL: nobody) that `event` is about to happen. The
+ * listener may keep the caller waiting. */
+static inline void node_co_event(struct blk_node *node, enum blk_event event)
+{
+    if (G_UNLIKELY(node && node->debugged)) {
+        event_co_raise(node, event);
+    }
+}
+
+/* Tells the program what an error number cannot say; see graph_set_report(). */
+void node_report(struct blk_node *node, enum report_kind kind, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+
 /* The drivers that come with libblock. */
 extern const struct blk_driver file_driver;
 extern const struct blk_driver host_device_driver;
@@ -228,5 +263,8 @@ extern const struct blk_driver mem_driver;
 extern const struct blk_driver null_co_driver;
 extern const struct blk_driver null_aio_driver;
 extern const struct blk_driver blklog_driver;
+extern const struct blk_driver blkdebug_driver;
+extern const struct blk_driver compress_driver;
+extern const struct blk_driver copy_on_read_driver;
 
 #endif

@@ -27,7 +27,8 @@ static json_t *full_spec(const struct blk_node *node)
         }
     }
     if (node->file) {
-        json_object_set_new(spec, "file", full_spec(node->file));
+        const char *child = node->driver->file_key ? node->driver->file_key : "file";
+        json_object_set_new(spec, child, full_spec(node->file));
     }
     return spec;
 }

@@ -40,6 +40,25 @@ enum graph_trust graph_trust(const struct blk_graph *graph)
     return graph->trust;
 }
 
+void graph_set_report(struct blk_graph *graph,
+                      void (*fn)(enum report_kind kind, const char *text, void *user), void *user)
+{
+    graph->report = fn;
+    graph->report_user = user;
+}
+
+void node_report(struct blk_node *node, enum report_kind kind, const char *format, ...)
+{
+    struct blk_graph *graph = node->graph;
+    if (graph->report) {
+        va_list ap;
+        va_start(ap, format);
+        g_autofree char *text = g_strdup_vprintf(format, ap);
+        va_end(ap);
+        graph->report(kind, text, graph->report_user);
+    }
+}
+
 const struct blk_driver *const *graph_drivers(struct blk_graph *graph)
 {
     return graph->drivers;

@@ -11,6 +11,8 @@ struct blk_graph {
     const struct blk_driver *const *drivers; /* NULL-terminated */
     enum graph_trust trust;
     int nodes; /* open ones */
+    void (*report)(enum report_kind kind, const char *text, void *user);
+    void *report_user;
 };
 
 #endif

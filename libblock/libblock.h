@@ -46,6 +46,16 @@ const struct blk_driver *const *graph_drivers(struct blk_graph *graph);
 /* "; did you mean 'NAME'?" for the driver whose name is nearest, or "". Free with g_free(). */
 char *graph_driver_hint(struct blk_graph *graph, const char *name);
 
+/* What drivers tell beside error numbers: one line of text, without its end. */
+enum report_kind {
+    REPORT_NOTE,    /* that something happened which was asked for */
+    REPORT_TROUBLE, /* why the error number will be what it is */
+};
+
+/* `fn` is called in the graph's loop; NULL: nobody listens. */
+void graph_set_report(struct blk_graph *graph,
+                      void (*fn)(enum report_kind kind, const char *text, void *user), void *user);
+
 /* ---- nodes ---- */
 
 enum node_flags {
@@ -179,6 +189,16 @@ struct blk_request {
     void *user;
 };
 void node_submit(struct blk_node *node, struct blk_request *request);
+
+/* ---- events, where a blkdebug filter listens ---- */
+
+/* The next request below `node` that comes to `event` ("write_aio") waits there under `tag`, until
+ * node_debug_resume(). Removing a breakpoint (`tag` NULL: all) also lets go of who waits
+ * at it; before a node is closed nobody may wait. */
+bool node_debug_break(struct blk_node *node, const char *event, const char *tag, GError **error);
+bool node_debug_resume(struct blk_node *node, const char *tag, GError **error);
+bool node_debug_remove_break(struct blk_node *node, const char *tag, GError **error);
+bool node_debug_is_suspended(struct blk_node *node, const char *tag);
 
 /* ---- maps ---- */
 

@@ -19,6 +19,7 @@ struct walk {
     uint32_t flags; /* enum map_flags */
     struct extent_list *list;
     bool full;
+    bool opaque; /* below a filter that reads itself: no leaf is told */
 };
 
 static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
@@ -26,6 +27,11 @@ static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset
 
 static int walk_add(struct walk *walk, const struct blk_extent *extent)
 {
+    struct blk_extent blind = *extent;
+    if (walk->opaque && (walk->flags & MAP_LEAF)) {
+        blind.flags &= ~(uint32_t)(EXTENT_OFFSET | EXTENT_COMPRESSED);
+        extent = &blind;
+    }
     if (extents_add(walk->list, extent)) {
         return 0;
     }
@@ -97,6 +103,8 @@ static int walk_co_packed(struct walk *walk, struct blk_extent *extent)
         if (!ret && whole) {
             extent->leaf = below.items[0].leaf;
             extent->leaf_offset = below.items[0].leaf_offset;
+        } else if (!ret && !node_is_leaf(extent->leaf)) {
+            extent->flags &= ~(uint32_t)(EXTENT_OFFSET | EXTENT_COMPRESSED);
         }
     }
     extents_done(&below);
@@ -158,7 +166,6 @@ static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, 
                          struct extent_list *list)
 {
     const struct blk_driver *driver = node->driver;
-    bool filter = node->file && (driver->flags & DRIVER_FILTER);
     bool protocol_whole =
         (driver->flags & DRIVER_PROTOCOL) && !(flags & (MAP_HOLES | MAP_PLAIN_HOLES));
     if (driver->co_map && !protocol_whole) {
@@ -167,10 +174,27 @@ static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, 
     struct blk_extent all = {.offset = offset,
                              .length = length,
                              .flags = EXTENT_DATA | EXTENT_ALLOCATED | EXTENT_OFFSET,
-                             .leaf = filter ? node->file : node,
+                             .leaf = node,
                              .leaf_offset = offset};
     extents_add(list, &all);
     return 0;
+}
+
+static bool is_transparent(const struct blk_node *node)
+{
+    return node->file && (node->driver->flags & DRIVER_FILTER) && !node->driver->co_map;
+}
+
+/* A filter shows what its child shows. */
+static int walk_co_filter(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
+                          int64_t shift, int depth)
+{
+    bool opaque = walk->opaque;
+    walk->opaque |= node->driver->co_read != NULL;
+    int64_t inside = max_i64(0, min_i64(length, node_size(node->file) - offset));
+    int ret = inside ? walk_co_node(walk, node->file, offset, inside, shift, depth) : 0;
+    walk->opaque = opaque;
+    return ret;
 }
 
 /* Maps a range of a layer, `depth` layers below the asked node, whose offset there is `shift`
@@ -178,6 +202,9 @@ static int driver_co_map(struct blk_node *node, int64_t offset, int64_t length, 
 static int walk_co_layer(struct walk *walk, struct blk_node *node, int64_t offset, int64_t length,
                          int64_t shift, int depth)
 {
+    if (is_transparent(node)) {
+        return walk_co_filter(walk, node, offset, length, shift, depth);
+    }
     int64_t end = offset + length;
     struct extent_list batch = {.limit = MAP_BATCH};
     int ret = 0;
@@ -228,6 +255,6 @@ int node_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t 
         return -EINVAL;
     }
     length = max_i64(0, min_i64(length, node_size(node) - offset));
-    struct walk walk = {flags, list, false};
+    struct walk walk = {flags, list, false, false};
     return length ? walk_co_node(&walk, node, offset, length, 0, 0) : 0;
 }

@@ -42,6 +42,7 @@ bool node_co_free(struct blk_node *node, GError **error)
     g_free(node->options);
     g_free(node->state);
     g_free(node->filename);
+    g_free(node->name);
     g_free(node);
     return ok;
 }

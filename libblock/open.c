@@ -90,7 +90,6 @@ static bool take_common(json_t *tree, uint32_t *flags, GError **error)
     bool ok = !cache || (json_is_object(cache) && take_switches(cache, flags, error) &&
                          json_reject_rest(cache, "option 'cache'", error));
     json_decref(cache);
-    json_object_del(tree, "node-name");
     return (ok || error_set(error, EINVAL, "option 'cache' takes cache.direct=on and the like")) &&
            take_switches(tree, flags, error) && take_hint(tree, "discard", discards, error) &&
            take_hint(tree, "detect-zeroes", detects, error);
@@ -99,7 +98,11 @@ static bool take_common(json_t *tree, uint32_t *flags, GError **error)
 /* The flags of the `file` child below a format or filter. */
 static uint32_t child_flags(const struct blk_driver *driver, uint32_t flags)
 {
-    flags &= ~(uint32_t)(NODE_WRITETHROUGH | NODE_REPAIR | NODE_NO_BACKING);
+    flags &= ~(uint32_t)NODE_WRITETHROUGH;
+    if (driver && (driver->flags & DRIVER_FILTER)) {
+        return flags;
+    }
+    flags &= ~(uint32_t)(NODE_REPAIR | NODE_NO_BACKING);
     bool metadata = driver && (driver->flags & DRIVER_FORMAT) && !(driver->flags & DRIVER_PLAIN);
     return metadata ? flags | NODE_UNSHARED : flags;
 }
@@ -114,7 +117,12 @@ static struct blk_node *open_co_driver(const struct open_request *request, json_
     node->file = file;
     node->opener = request->opener;
     node->depth = request->opener ? request->opener->depth + 1 : 0;
+    node->name = json_take_string(tree, "node-name", NULL);
     node->spec = json_deep_copy(tree);
+    if (file && (driver->flags & DRIVER_FILTER)) {
+        node->size = node_size(file);
+        node->growable = file->growable;
+    }
     bool opened = false;
     bool ok =
         !driver->options || fields_take_json(driver->options, node->options, tree, what, error);
@@ -122,13 +130,14 @@ static struct blk_node *open_co_driver(const struct open_request *request, json_
         ok = error_set(error, EACCES, "%s is read-only", what);
     }
     if (ok) {
-        opened = ok = driver->co_open(node, tree, error);
+        opened = ok = !driver->co_open || driver->co_open(node, tree, error);
     }
     ok = ok && json_reject_rest(tree, what, error);
     node->opener = NULL;
     if (ok) {
         node_update_limits(node);
         deep_set_rank(node);
+        node->debugged = driver->debug || (file && file->debugged);
         return node;
     }
     if (opened && driver->co_close) {
@@ -151,16 +160,23 @@ static bool settle_flags(struct blk_node *node, uint32_t flags, GError **error)
     return true;
 }
 
-static struct blk_node *open_co_file(const struct open_request *request, json_t *tree,
-                                     const char *name, uint32_t flags, GError **error)
+static const char *file_key(const struct blk_driver *driver)
 {
-    json_t *value = json_take(tree, "file");
+    return driver && driver->file_key ? driver->file_key : "file";
+}
+
+/* Opens what lies below `driver`; NULL: it is to be guessed. */
+static struct blk_node *open_co_file(const struct open_request *request, json_t *tree,
+                                     const struct blk_driver *driver, const char *name,
+                                     uint32_t flags, GError **error)
+{
+    json_t *value = json_take(tree, file_key(driver));
     if (json_is_string(value)) {
         name = json_string_value(value);
     }
     struct blk_node *file = NULL;
     if (!name && !json_is_object(value)) {
-        error_set(error, EINVAL, "no file is named: give file.filename=...");
+        error_set(error, EINVAL, "no file is named: give %s.filename=...", file_key(driver));
     } else {
         struct open_request child = *request;
         child.name = name;
@@ -180,7 +196,7 @@ static struct blk_node *open_co_probed(const struct open_request *request, json_
                                        const char *name, uint32_t flags, GError **error)
 {
     struct blk_node *file =
-        open_co_file(request, tree, name, child_flags(NULL, flags) | NODE_NO_LOCK, error);
+        open_co_file(request, tree, NULL, name, child_flags(NULL, flags) | NODE_NO_LOCK, error);
     if (!file) {
         return NULL;
     }
@@ -197,6 +213,15 @@ static struct blk_node *open_co_probed(const struct open_request *request, json_
         node->probed = true;
     }
     return node;
+}
+
+static struct blk_node *open_co_over_file(const struct open_request *request, json_t *tree,
+                                          const struct blk_driver *driver, const char *name,
+                                          uint32_t flags, GError **error)
+{
+    struct blk_node *file =
+        open_co_file(request, tree, driver, name, child_flags(driver, flags), error);
+    return file ? open_co_driver(request, tree, driver, file, flags, error) : NULL;
 }
 
 static struct blk_node *open_co_protocol(const struct open_request *request, json_t *tree,
@@ -267,6 +292,11 @@ static struct blk_node *open_co_tree(const struct open_request *request, json_t 
             return NULL;
         }
         driver = name_find_protocol(request->graph, name, &rest, error);
+        if (driver && driver->parse_name) {
+            return driver->parse_name(rest, tree, error)
+                       ? open_co_over_file(request, tree, driver, NULL, flags, error)
+                       : NULL;
+        }
         return driver ? open_co_protocol(request, tree, driver, rest, flags, error) : NULL;
     }
     if (!driver) {
@@ -275,8 +305,7 @@ static struct blk_node *open_co_tree(const struct open_request *request, json_t 
     if (driver->flags & DRIVER_PROTOCOL) {
         return open_co_protocol(request, tree, driver, name, flags, error);
     }
-    struct blk_node *file = open_co_file(request, tree, name, child_flags(driver, flags), error);
-    return file ? open_co_driver(request, tree, driver, file, flags, error) : NULL;
+    return open_co_over_file(request, tree, driver, name, flags, error);
 }
 
 struct blk_node *open_co_node(const struct open_request *request, GError **error)

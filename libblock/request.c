@@ -173,6 +173,7 @@ static int write_co_counted(struct blk_node *node, int64_t offset, int64_t lengt
     }
     bool flush = fua_is_emulated(node, flags);
     ret = transfer_co_write(node, offset, length, span, flush ? flags & ~(uint32_t)REQ_FUA : flags);
+    node_co_event(node, BLK_EVENT_PWRITEV_DONE);
     request_note_write(node, ret ? 0 : offset + length);
     return ret || !flush ? ret : flush_co_now(node);
 }
@@ -200,6 +201,13 @@ int node_co_write_compressed(struct blk_node *node, int64_t offset, int64_t leng
     const struct plan_ops *ops = node->driver->plan;
     int ret = request_check_write(node, offset, length);
     if (ret || !length) {
+        return ret;
+    }
+    if (node->file && (node->driver->flags & DRIVER_FILTER) && !node->driver->co_write) {
+        request_co_begin(node);
+        ret = node_co_write_compressed(node->file, offset, length, span);
+        request_note_write(node, ret ? 0 : offset + length);
+        request_end(node);
         return ret;
     }
     if (!ops || !ops->co_write_packed) {
@@ -266,11 +274,13 @@ static int flush_co_now(struct blk_node *node)
     bool protocol = node->driver->flags & DRIVER_PROTOCOL;
     uint64_t gen = __atomic_load_n(&node->write_gen, __ATOMIC_ACQUIRE);
     int ret = node->flush_error;
+    node_co_event(node->file, BLK_EVENT_FLUSH_TO_OS);
     if (!ret && node->driver->co_flush && gen != node->flushed_gen &&
         !(protocol && (node->flags & NODE_NO_FLUSH))) {
         ret = node->driver->co_flush(node);
         node->flush_error = protocol && ret != -ENOMEM ? ret : 0;
     }
+    node_co_event(node->file, BLK_EVENT_FLUSH_TO_DISK);
     ret = ret ? ret : flush_co_children(node);
     if (!ret && gen > node->flushed_gen) {
         node->flushed_gen = gen;

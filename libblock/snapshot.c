@@ -87,12 +87,14 @@ bool node_co_snapshot_do(struct blk_node *node, enum snapshot_action action, con
 int node_co_vmstate_read(struct blk_node *node, int64_t offset, int64_t length, struct span span)
 {
     const struct snapshot_ops *ops = node->driver->snapshot;
+    node_co_event(node->file, BLK_EVENT_VMSTATE_LOAD);
     return ops ? ops->co_vmstate_read(node, offset, length, span) : -ENOTSUP;
 }
 
 int node_co_vmstate_write(struct blk_node *node, int64_t offset, int64_t length, struct span span)
 {
     const struct snapshot_ops *ops = node->driver->snapshot;
+    node_co_event(node->file, BLK_EVENT_VMSTATE_SAVE);
     return ops ? ops->co_vmstate_write(node, offset, length, span) : -ENOTSUP;
 }
 

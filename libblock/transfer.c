@@ -65,6 +65,7 @@ static int driver_co_read(struct blk_node *node, int64_t offset, int64_t length,
 static int driver_co_write(struct blk_node *node, int64_t offset, int64_t length, struct span span,
                            uint32_t flags)
 {
+    node_co_event(node, BLK_EVENT_PWRITEV);
     if (node->driver->co_write) {
         return node->driver->co_write(node, offset, length, span, flags);
     }
@@ -73,6 +74,7 @@ static int driver_co_write(struct blk_node *node, int64_t offset, int64_t length
 
 static int driver_co_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags)
 {
+    node_co_event(node, BLK_EVENT_PWRITEV_ZERO);
     if (node->driver->co_zero) {
         return node->driver->co_zero(node, offset, length, flags);
     }
@@ -177,9 +179,10 @@ int transfer_co_write_aligned(struct blk_node *node, int64_t offset, int64_t len
     return write_co_bounced(node, offset, length, span, flags);
 }
 
-/* Changes [offset, +length), which lies in one block, by reading and writing the block. */
+/* Changes [offset, +length), which lies in one block, by reading and writing the block. `before` is
+ * the event before the read; the one after it follows in the list. */
 static int write_co_block(struct blk_node *node, int64_t offset, int64_t length, struct span span,
-                          uint32_t flags)
+                          uint32_t flags, enum blk_event before)
 {
     int64_t align = node->limits.request_align;
     int64_t start = align_down(offset, align);
@@ -190,9 +193,11 @@ static int write_co_block(struct blk_node *node, int64_t offset, int64_t length,
         return -ENOMEM;
     }
     memset(buf, 0, align);
+    node_co_event(node, before);
     int ret = old_end > start ? read_co_aligned(node, start, old_end - start,
                                                 span_of(&(struct iovec){0}, buf, old_end - start))
                               : 0;
+    node_co_event(node, before + 1);
     if (!ret) {
         span_read(span, buf + (offset - start), length);
         ret = write_co_pieces(node, start, new_end - start,
@@ -214,13 +219,14 @@ static int write_co_cut(struct blk_node *node, int64_t offset, int64_t length, s
         middle += tail;
         tail = 0;
     }
-    int ret = head ? write_co_block(node, offset, head, span, flags) : 0;
+    int ret =
+        head ? write_co_block(node, offset, head, span, flags, BLK_EVENT_PWRITEV_RMW_HEAD) : 0;
     if (!ret && middle) {
         ret = transfer_co_write_aligned(node, offset + head, middle, span_skip(span, head), flags);
     }
     if (!ret && tail) {
         ret = write_co_block(node, offset + head + middle, tail, span_skip(span, head + middle),
-                             flags);
+                             flags, BLK_EVENT_PWRITEV_RMW_TAIL);
     }
     return ret;
 }

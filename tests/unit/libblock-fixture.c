@@ -16,7 +16,7 @@ static struct strict *strict_of(struct blk_node *node)
 static bool strict_co_open(struct blk_node *node, json_t *rest, GError **error)
 {
     *(struct strict **)node->state = g_new0(struct strict, 1);
-    node->size = node_size(node->file);
+    node->growable = false;
     return true;
 }
 
@@ -168,9 +168,8 @@ static const struct blk_driver brittle_driver = {
 };
 
 static const struct blk_driver *const drivers[] = {
-    &file_driver,    &host_device_driver, &mem_driver,
-    &null_co_driver, &null_aio_driver,    &strict_driver,
-    &blklog_driver,  &brittle_driver,     NULL,
+    &file_driver,   &host_device_driver, &mem_driver,     &null_co_driver,  &null_aio_driver,
+    &strict_driver, &blklog_driver,      &brittle_driver, &blkdebug_driver, NULL,
 };
 
 void fixture_init(struct fixture *f)

@@ -1,0 +1,68 @@
+/*
+ * Events: what a format or libblock is about to do, told to the nodes below it.
+ * The filter blkdebug counts them, fails requests after them, and holds them at
+ * breakpoints; without such a filter below, an event costs one test of a flag.
+ * Names and meanings are those of QEMU's BlkdebugEvent.
+ */
+#ifndef CAIRN_LIBBLOCK_EVENT_H
+#define CAIRN_LIBBLOCK_EVENT_H
+
+enum blk_event {
+    BLK_EVENT_L1_UPDATE,
+    BLK_EVENT_L1_GROW_ALLOC_TABLE,
+    BLK_EVENT_L1_GROW_WRITE_TABLE,
+    BLK_EVENT_L1_GROW_ACTIVATE_TABLE,
+    BLK_EVENT_L2_LOAD,
+    BLK_EVENT_L2_UPDATE,
+    BLK_EVENT_L2_UPDATE_COMPRESSED,
+    BLK_EVENT_L2_ALLOC_COW_READ,
+    BLK_EVENT_L2_ALLOC_WRITE,
+    BLK_EVENT_READ_AIO,
+    BLK_EVENT_READ_BACKING_AIO,
+    BLK_EVENT_READ_COMPRESSED,
+    BLK_EVENT_WRITE_AIO,
+    BLK_EVENT_WRITE_COMPRESSED,
+    BLK_EVENT_VMSTATE_LOAD,
+    BLK_EVENT_VMSTATE_SAVE,
+    BLK_EVENT_COW_READ,
+    BLK_EVENT_COW_WRITE,
+    BLK_EVENT_REFTABLE_LOAD,
+    BLK_EVENT_REFTABLE_GROW,
+    BLK_EVENT_REFTABLE_UPDATE,
+    BLK_EVENT_REFBLOCK_LOAD,
+    BLK_EVENT_REFBLOCK_UPDATE,
+    BLK_EVENT_REFBLOCK_UPDATE_PART,
+    BLK_EVENT_REFBLOCK_ALLOC,
+    BLK_EVENT_REFBLOCK_ALLOC_HOOKUP,
+    BLK_EVENT_REFBLOCK_ALLOC_WRITE,
+    BLK_EVENT_REFBLOCK_ALLOC_WRITE_BLOCKS,
+    BLK_EVENT_REFBLOCK_ALLOC_WRITE_TABLE,
+    BLK_EVENT_REFBLOCK_ALLOC_SWITCH_TABLE,
+    BLK_EVENT_CLUSTER_ALLOC,
+    BLK_EVENT_CLUSTER_ALLOC_BYTES,
+    BLK_EVENT_CLUSTER_FREE,
+    BLK_EVENT_FLUSH_TO_OS,
+    BLK_EVENT_FLUSH_TO_DISK,
+    BLK_EVENT_PWRITEV_RMW_HEAD,
+    BLK_EVENT_PWRITEV_RMW_AFTER_HEAD,
+    BLK_EVENT_PWRITEV_RMW_TAIL,
+    BLK_EVENT_PWRITEV_RMW_AFTER_TAIL,
+    BLK_EVENT_PWRITEV,
+    BLK_EVENT_PWRITEV_ZERO,
+    BLK_EVENT_PWRITEV_DONE,
+    BLK_EVENT_EMPTY_IMAGE_PREPARE,
+    BLK_EVENT_L1_SHRINK_WRITE_TABLE,
+    BLK_EVENT_L1_SHRINK_FREE_L2_CLUSTERS,
+    BLK_EVENT_COR_WRITE,
+    BLK_EVENT_CLUSTER_ALLOC_SPACE,
+    BLK_EVENT_NONE, /* once, when the node that listens is opened */
+    BLK_EVENT_COUNT
+};
+
+/* "l1_update" ... "none", NULL-terminated. */
+extern const char *const blk_event_names[];
+
+/* The event called `name`, in which a dot stands for an underscore as well; -1: there is none. */
+int blk_event_find(const char *name);
+
+#endif
