@@ -181,6 +181,7 @@ static int co_make_block(struct qcow2_image *image, int64_t cluster)
 {
     int64_t block = cluster >> image->refblock_bits;
     int64_t offset = cluster << image->cluster_bits;
+    node_co_event(image->node->file, BLK_EVENT_REFBLOCK_ALLOC);
     while (image->committing) {
         co_queue_co_wait(&image->commit_waiters);
     }
@@ -295,6 +296,7 @@ static int co_find_and_take(struct qcow2_image *image, int64_t want, struct qcow
 
 int qcow2_co_alloc(struct qcow2_image *image, int64_t want, struct qcow2_run *ret_run)
 {
+    node_co_event(image->node->file, BLK_EVENT_CLUSTER_ALLOC);
     for (;;) {
         co_mutex_co_lock(&image->alloc_lock);
         int ret = image->broken ? image->broken : co_find_and_take(image, want, ret_run);
@@ -395,6 +397,7 @@ static void packed_advance(struct qcow2_image *image, int64_t end)
 int qcow2_co_alloc_packed(struct qcow2_image *image, int64_t length, int64_t *ret_offset)
 {
     bool done = false;
+    node_co_event(image->node->file, BLK_EVENT_CLUSTER_ALLOC_BYTES);
     co_mutex_co_lock(&image->alloc_lock);
     int ret = image->broken;
     if (!ret && image->packed_end) {
@@ -455,6 +458,7 @@ static int co_lower(struct qcow2_image *image, int64_t offset, int64_t length, b
 {
     int64_t first = offset >> image->cluster_bits;
     int64_t end = div_up(offset + length, image->cluster_size);
+    node_co_event(image->node->file, BLK_EVENT_CLUSTER_FREE);
     if (metaset_test(image->meta, first, end - first)) {
         return qcow2_co_corrupt(image, "freed cluster", first);
     }

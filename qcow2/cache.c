@@ -26,12 +26,16 @@ struct qcow2_cache {
     int64_t bucket_count; /* power of two */
     struct qcow2_table *newest, *oldest;
     struct co_queue loaded; /* waiting for some table to be read */
+    enum blk_event load, update;
 };
 
-struct qcow2_cache *qcow2_cache_new(struct blk_node *file, int64_t table_size, int64_t limit)
+struct qcow2_cache *qcow2_cache_new(struct blk_node *file, int64_t table_size, int64_t limit,
+                                    enum blk_event load, enum blk_event update)
 {
     struct qcow2_cache *cache = g_new0(struct qcow2_cache, 1);
     cache->file = file;
+    cache->load = load;
+    cache->update = update;
     cache->table_size = table_size;
     cache->limit = max_i64(limit / table_size, 2);
     cache->bucket_count = 64;
@@ -157,6 +161,7 @@ static int table_co_load(struct qcow2_cache *cache, struct qcow2_table *table)
         return -EIO;
     }
     memset(table->data + inside, 0, (size_t)(cache->table_size - inside));
+    node_co_event(cache->file, cache->load);
     return node_co_pread(cache->file, table->offset, inside, table->data);
 }
 
@@ -234,6 +239,7 @@ int64_t qcow2_cache_dirty_bytes(const struct qcow2_cache *cache)
 /* Writes the dirty bytes of one table, widened to whole blocks, through `copy`. */
 static int table_co_write(struct qcow2_cache *cache, struct qcow2_table *table, uint8_t *copy)
 {
+    node_co_event(cache->file, cache->update);
     int old_from = table->dirty_from, old_to = table->dirty_to;
     int64_t from = align_down(old_from, WRITE_ALIGN);
     int64_t to = min_i64(align_up(old_to, WRITE_ALIGN), cache->table_size);

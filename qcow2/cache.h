@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct blk_node;
+#include "libblock/driver.h"
+
 struct qcow2_cache;
 
 struct qcow2_table {
@@ -24,8 +25,10 @@ struct qcow2_table {
     struct qcow2_table *newer, *older; /* order of use */
 };
 
-/* A cache of tables of `table_size` bytes in `file`, at most `limit` bytes of clean ones. */
-struct qcow2_cache *qcow2_cache_new(struct blk_node *file, int64_t table_size, int64_t limit);
+/* A cache of tables of `table_size` bytes in `file`, at most `limit` bytes of clean ones. `load`
+ * and `update` are raised before a table is read or written. */
+struct qcow2_cache *qcow2_cache_new(struct blk_node *file, int64_t table_size, int64_t limit,
+                                    enum blk_event load, enum blk_event update);
 void qcow2_cache_free(struct qcow2_cache *cache);
 
 /* The table at `offset`, read when it is not in. It stays valid until the caller yields. */

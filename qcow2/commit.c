@@ -77,6 +77,7 @@ static int co_write_links(struct qcow2_image *image)
     if (ret || !image->l1_is_dirty) {
         return ret;
     }
+    node_co_event(image->node->file, BLK_EVENT_L1_UPDATE);
     bitmap_clear(image->l1_unlinked, 0, image->header.l1_entries);
     ret = qcow2_co_write_entries(image, image->header.l1_offset, image->l1,
                                  image->header.l1_entries, image->l1_dirty);

@@ -59,9 +59,11 @@ static int co_make_table(struct qcow2_image *image, int64_t index, const struct 
         return ret;
     }
     if (old->host_off) {
+        node_co_event(image->node->file, BLK_EVENT_L2_ALLOC_COW_READ);
         buf = g_try_malloc((gsize)image->cluster_size);
         ret = buf ? co_copy_table(image, old->host_off, buf) : -ENOMEM;
     }
+    node_co_event(image->node->file, BLK_EVENT_L2_ALLOC_WRITE);
     co_wait_commit(image);
     ret = ret ? ret : add_table(image, offset, index, buf);
     g_free(buf);
@@ -166,6 +168,7 @@ int qcow2_co_link_packed(struct qcow2_image *image, int64_t guest, int64_t host,
 {
     struct qcow2_table *table;
     int index;
+    node_co_event(image->node->file, BLK_EVENT_L2_UPDATE_COMPRESSED);
     int ret = qcow2_co_slice_for_update(image, guest, &table, &index);
     struct qcow2_entry entry = {.kind = QCOW2_COMPRESSED, .host_off = host, .length = length};
     return ret ? ret : qcow2_entry_replace(image, table, index, &entry, false);

@@ -165,8 +165,10 @@ static bool make_caches(struct qcow2_image *image, GError **error)
     }
     int64_t refs =
         o->refcount_cache_size ? o->refcount_cache_size : DEFAULT_REFBLOCKS * image->cluster_size;
-    image->l2 = qcow2_cache_new(image->node->file, slice, limit);
-    image->refblocks = qcow2_cache_new(image->node->file, slice, max_i64(refs, 256 * KiB));
+    image->l2 =
+        qcow2_cache_new(image->node->file, slice, limit, BLK_EVENT_L2_LOAD, BLK_EVENT_L2_UPDATE);
+    image->refblocks = qcow2_cache_new(image->node->file, slice, max_i64(refs, 256 * KiB),
+                                       BLK_EVENT_REFBLOCK_LOAD, BLK_EVENT_REFBLOCK_UPDATE_PART);
     return true;
 }
 

@@ -42,6 +42,7 @@ static int co_store(struct qcow2_image *image, int64_t guest, const void *packed
     if (!qcow2_packed_fits(host, length, image->cluster_bits)) {
         ret = -EFBIG;
     }
+    node_co_event(image->node->file, BLK_EVENT_WRITE_COMPRESSED);
     ret = ret ? ret : node_co_pwrite(image->node->file, host, length, packed);
     ret = ret ? ret : qcow2_co_link_packed(image, guest, host, length);
     if (ret) {

@@ -52,6 +52,7 @@ static int co_unpack(struct qcow2_image *image, const struct qcow2_extent *exten
     if (!packed) {
         return -ENOMEM;
     }
+    node_co_event(image->node->file, BLK_EVENT_READ_COMPRESSED);
     int ret = node_co_pread(image->node->file, extent->host_off, extent->packed_length, packed);
     if (!ret) {
         struct unpack unpack = {codec_take(image), packed, extent->packed_length, out, length};
@@ -93,6 +94,7 @@ static int co_read_backing(struct qcow2_image *image, const struct qcow2_extent 
     if (inside < extent->length) {
         span_fill(span_skip(span, (size_t)inside), 0, (size_t)(extent->length - inside));
     }
+    node_co_event(image->node->file, BLK_EVENT_READ_BACKING_AIO);
     return inside ? node_co_read(backing, extent->offset, inside, span) : 0;
 }
 
@@ -105,6 +107,7 @@ static int co_read_data(struct qcow2_image *image, const struct qcow2_extent *ex
     if (inside < extent->length) {
         span_fill(span_skip(span, (size_t)inside), 0, (size_t)(extent->length - inside));
     }
+    node_co_event(file, BLK_EVENT_READ_AIO);
     return inside ? node_co_read(file, extent->host_off, inside, span) : 0;
 }
 

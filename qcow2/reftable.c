@@ -34,6 +34,7 @@ bool qcow2_co_reftable_load(struct qcow2_image *image, GError **error)
         return error_set(error, ENOMEM, "no memory for a refcount table of %" PRId64 " bytes",
                          bytes);
     }
+    node_co_event(image->node->file, BLK_EVENT_REFTABLE_LOAD);
     int ret = node_co_pread(image->node->file, h->reftable_offset, inside, image->reftable);
     if (ret) {
         return error_set_errno(error, -ret, "could not read the refcount table");
@@ -46,6 +47,7 @@ bool qcow2_co_reftable_load(struct qcow2_image *image, GError **error)
 
 int qcow2_co_reftable_write(struct qcow2_image *image)
 {
+    node_co_event(image->node->file, BLK_EVENT_REFBLOCK_ALLOC_HOOKUP);
     int ret = image->reftable_is_dirty
                   ? qcow2_co_write_entries(image, image->header.reftable_offset, image->reftable,
                                            image->reftable_entries, image->reftable_dirty)
@@ -105,12 +107,14 @@ static int co_write_growth(struct qcow2_image *image, struct growth *g)
     memcpy(g->reftable, image->reftable, (size_t)old * 8);
     uint8_t *buf = g_try_malloc((gsize)image->cluster_size);
     int ret = buf ? 0 : -ENOMEM;
+    node_co_event(image->node->file, BLK_EVENT_REFBLOCK_ALLOC_WRITE_BLOCKS);
     for (int64_t i = 0; i < g->blocks && !ret; i++) {
         g->reftable[old + i] = (uint64_t)(g->start + i) << image->cluster_bits;
         ret = co_write_block(image, g, i, buf);
     }
     g_free(buf);
     bitmap_set(g->dirty, 0, g->entries);
+    node_co_event(image->node->file, BLK_EVENT_REFBLOCK_ALLOC_WRITE_TABLE);
     int64_t table_off = (g->start + g->blocks) << image->cluster_bits;
     ret = ret ? ret : qcow2_co_write_entries(image, table_off, g->reftable, g->entries, g->dirty);
     return ret ? ret : node_co_flush(image->node->file);
@@ -127,6 +131,7 @@ static int co_switch(struct qcow2_image *image, struct growth *g)
     metaset_add(image->meta, g->start, g->blocks + g->table);
     h->reftable_offset = (g->start + g->blocks) << image->cluster_bits;
     h->reftable_clusters = (uint32_t)g->table;
+    node_co_event(image->node->file, BLK_EVENT_REFBLOCK_ALLOC_SWITCH_TABLE);
     int ret = qcow2_co_write_header(image);
     if (ret) {
         image->broken = ret;
@@ -169,6 +174,7 @@ static int co_grow_locked(struct qcow2_image *image, int64_t seen_entries)
 int qcow2_co_reftable_grow(struct qcow2_image *image)
 {
     int64_t seen = image->reftable_entries;
+    node_co_event(image->node->file, BLK_EVENT_REFTABLE_GROW);
     co_mutex_co_lock(&image->commit_lock);
     int ret = qcow2_co_commit_locked(image);
     co_mutex_co_lock(&image->alloc_lock);

@@ -38,6 +38,7 @@ static int co_prepare(struct qcow2_image *image, int64_t entries, struct larger_
     if (!l->table || !l->dirty || !l->unlinked) {
         return -ENOMEM;
     }
+    node_co_event(image->node->file, BLK_EVENT_L1_GROW_ALLOC_TABLE);
     return qcow2_co_alloc_table(image, l->clusters, &l->offset);
 }
 
@@ -50,11 +51,13 @@ static int co_switch(struct qcow2_image *image, struct larger_l1 *l)
                               .length = align_up((int64_t)h->l1_entries * 8, image->cluster_size)};
     memcpy(l->table, image->l1, (size_t)h->l1_entries * 8);
     bitmap_set(l->dirty, 0, l->entries);
+    node_co_event(image->node->file, BLK_EVENT_L1_GROW_WRITE_TABLE);
     int ret = qcow2_co_write_entries(image, l->offset, l->table, l->entries, l->dirty);
     ret = ret ? ret : node_co_flush(image->node->file);
     if (ret) {
         return ret;
     }
+    node_co_event(image->node->file, BLK_EVENT_L1_GROW_ACTIVATE_TABLE);
     h->l1_offset = l->offset;
     bool had_table = h->l1_entries;
     h->l1_entries = (uint32_t)l->entries;

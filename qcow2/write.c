@@ -73,6 +73,7 @@ static int co_trim_fill(struct fill *f)
 static int co_read_around(struct fill *f, uint8_t *buf)
 {
     struct iovec head, tail;
+    node_co_event(f->image->node->file, BLK_EVENT_COW_READ);
     int ret = f->head ? qcow2_co_read_held(f->image, f->offset - f->head, f->head,
                                            span_of(&head, buf, (size_t)f->head))
                       : 0;
@@ -88,6 +89,8 @@ static int co_write_joined(struct fill *f, uint8_t *buf, int64_t at)
     int n = 0, first = f->head ? 1 : 0;
     int64_t total = f->head + f->length + f->tail;
     struct blk_node *file = f->image->node->file;
+    node_co_event(file, BLK_EVENT_COW_WRITE);
+    node_co_event(file, BLK_EVENT_WRITE_AIO);
     if ((int64_t)span_to_iov(f->span, (size_t)f->length, iov + first, MAX_IOV, &n) == f->length) {
         iov[first + n] = (struct iovec){buf + f->head, (size_t)f->tail};
         return node_co_write(file, at, total, (struct span){iov, 0}, 0);
@@ -113,6 +116,7 @@ static int co_write_fill(struct fill *f)
         return ret;
     }
     if (!f->head && !f->tail) {
+        node_co_event(f->image->node->file, BLK_EVENT_WRITE_AIO);
         return node_co_write(f->image->node->file, at, f->length, f->span, 0);
     }
     uint8_t *buf = g_try_malloc((gsize)(f->head + f->tail));
@@ -206,6 +210,7 @@ static int co_write_in_place(struct qcow2_image *image, const struct qcow2_exten
     if (metaset_test(image->meta, first, last - first + 1)) {
         return qcow2_co_corrupt(image, "data cluster", first << image->cluster_bits);
     }
+    node_co_event(image->node->file, BLK_EVENT_WRITE_AIO);
     return node_co_write(image->node->file, extent->host_off, extent->length, span, 0);
 }
 
