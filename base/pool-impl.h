@@ -9,6 +9,9 @@
 /* How long a thread waits for work before it ends. */
 void pool_set_idle_ns(struct pool *pool, int64_t idle_ns);
 
+/* No threads from now on: work runs in place, so that a seeded test repeats. */
+void pool_set_in_place(struct pool *pool);
+
 /* Threads that exist now, and those of them that wait for work. */
 int pool_thread_count(struct pool *pool);
 int pool_idle_count(struct pool *pool);

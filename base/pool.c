@@ -271,6 +271,13 @@ void pool_set_idle_ns(struct pool *pool, int64_t idle_ns)
     pthread_mutex_unlock(&pool->lock);
 }
 
+void pool_set_in_place(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->limit = -1;
+    pthread_mutex_unlock(&pool->lock);
+}
+
 int pool_thread_count(struct pool *pool)
 {
     pthread_mutex_lock(&pool->lock);

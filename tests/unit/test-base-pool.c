@@ -83,6 +83,28 @@ static void crowd_done(void *arg, int64_t result)
     crowd->done++;
 }
 
+static int64_t thread_job(void *arg)
+{
+    *(pthread_t *)arg = pthread_self();
+    return 1;
+}
+
+static void in_place_co_run(void *arg)
+{
+    g_assert_cmpint(co_offload(thread_job, arg), ==, 1);
+}
+
+static void test_in_place(void)
+{
+    struct loop *loop = loop_new(NULL);
+    pthread_t thread = 0;
+    pool_set_in_place(loop_pool(loop));
+    loop_call(loop, in_place_co_run, &thread);
+    g_assert_true(pthread_equal(thread, pthread_self()));
+    g_assert_cmpint(pool_thread_count(loop_pool(loop)), ==, 0);
+    loop_free(loop);
+}
+
 static void test_limit(void)
 {
     struct loop *loop = loop_new(NULL);
@@ -215,6 +237,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/pool/jobs-run-in-parallel", test_jobs_run_in_parallel);
+    g_test_add_func("/pool/in-place", test_in_place);
     g_test_add_func("/pool/limit", test_limit);
     g_test_add_func("/pool/idle-threads-end", test_idle_threads_end);
     g_test_add_func("/pool/shared", test_pool_is_shared);
