@@ -40,12 +40,18 @@ static struct ram_disk *disk_named(const char *name, GError **error)
     return NULL;
 }
 
+/* Logs are shared between disks, and disks between loops. */
+static GMutex log_lock;
+
 static void log_op(struct ram_disk *disk, struct ram_op op)
 {
+    op.disk = (int)(disk - ram_disks);
+    g_mutex_lock(&log_lock);
     if (disk->log)
         g_array_append_val(disk->log, op);
     else
         g_free(op.data);
+    g_mutex_unlock(&log_lock);
 }
 
 static void shake(struct ram_disk *disk)
@@ -97,7 +103,7 @@ static int ram_co_write(struct blk_node *node, int64_t offset, int64_t length, s
     if (offset > max_size - length)
         return -EFBIG;
     shake(disk);
-    struct ram_op op = {RAM_WRITE, offset, length, g_malloc((gsize)length)};
+    struct ram_op op = {RAM_WRITE, 0, offset, length, g_malloc((gsize)length)};
     span_read(span, op.data, (size_t)length);
     g_mutex_lock(&disk->lock);
     ram_replay(disk->bytes, &op, -1);
@@ -113,7 +119,7 @@ static int ram_co_zero(struct blk_node *node, int64_t offset, int64_t length, ui
     if (offset > max_size - length)
         return -EFBIG;
     shake(disk);
-    struct ram_op op = {RAM_ZERO, offset, length, NULL};
+    struct ram_op op = {RAM_ZERO, 0, offset, length, NULL};
     g_mutex_lock(&disk->lock);
     ram_replay(disk->bytes, &op, -1);
     node->size = disk->bytes->len;
@@ -133,11 +139,11 @@ static int ram_co_flush(struct blk_node *node)
     struct ram_disk *disk = disk_of(node);
     g_mutex_lock(&disk->lock);
     int64_t begin = disk->log ? disk->log->len : 0;
-    log_op(disk, (struct ram_op){RAM_FLUSH_BEGIN, 0, 0, NULL});
+    log_op(disk, (struct ram_op){RAM_FLUSH_BEGIN, 0, 0, 0, NULL});
     g_mutex_unlock(&disk->lock);
     shake(disk);
     g_mutex_lock(&disk->lock);
-    log_op(disk, (struct ram_op){RAM_FLUSH_END, begin, 0, NULL});
+    log_op(disk, (struct ram_op){RAM_FLUSH_END, 0, begin, 0, NULL});
     g_mutex_unlock(&disk->lock);
     return 0;
 }
@@ -148,7 +154,7 @@ static bool ram_co_resize(struct blk_node *node, int64_t size, const char *preal
     struct ram_disk *disk = disk_of(node);
     if (size > max_size)
         return error_set(error, EFBIG, "a test disk cannot have %" PRId64 " bytes", size);
-    struct ram_op op = {RAM_RESIZE, 0, size, NULL};
+    struct ram_op op = {RAM_RESIZE, 0, 0, size, NULL};
     g_mutex_lock(&disk->lock);
     ram_replay(disk->bytes, &op, -1);
     node->size = size;
@@ -225,9 +231,15 @@ void ram_record(struct ram_disk *disk)
     g_array_set_clear_func(disk->log, op_clear);
 }
 
+void ram_record_with(struct ram_disk *disk, const struct ram_disk *other)
+{
+    ram_forget_log(disk);
+    disk->log = g_array_ref(other->log);
+}
+
 int64_t ram_mark(struct ram_disk *disk)
 {
-    log_op(disk, (struct ram_op){RAM_MARK, 0, 0, NULL});
+    log_op(disk, (struct ram_op){RAM_MARK, 0, 0, 0, NULL});
     return disk->log->len - 1;
 }
 

@@ -23,6 +23,7 @@ enum ram_kind {
 
 struct ram_op {
     enum ram_kind kind;
+    int disk; /* its number */
     int64_t offset, length;
     uint8_t *data; /* owned */
 };
@@ -30,7 +31,7 @@ struct ram_op {
 struct ram_disk {
     GMutex lock;
     GByteArray *bytes; /* NULL: does not exist */
-    GArray *log;       /* struct ram_op; NULL: not recorded */
+    GArray *log;       /* struct ram_op, maybe shared with other disks; NULL: not recorded */
     struct rng *shake; /* NULL: no yields; used by one loop only */
 };
 
@@ -44,7 +45,9 @@ struct ram_disk *ram_reset(int n);
 /* Replaces the contents. */
 void ram_set(struct ram_disk *disk, const void *bytes, int64_t size);
 
+/* Records what is done to the disk in a new log, or together with another disk in its log. */
 void ram_record(struct ram_disk *disk);
+void ram_record_with(struct ram_disk *disk, const struct ram_disk *other);
 int64_t ram_mark(struct ram_disk *disk); /* the index of the mark */
 void ram_forget_log(struct ram_disk *disk);
 

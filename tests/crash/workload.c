@@ -1,0 +1,351 @@
+#include "tests/crash/workload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/loop.h"
+#include "base/pool-impl.h"
+#include "libblock/libblock.h"
+#include "tests/crash/changes.h"
+#include "tests/tools/ram.h"
+
+enum { MAX_SECTORS = 256, MAX_WORKERS = 8 };
+
+/* One of the guests of a workload. */
+struct worker {
+    struct workload *w;
+    int64_t first, sectors; /* its stretch of the disk */
+    int64_t left;           /* operations */
+};
+
+void workload_fail(struct workload *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_autofree char *cut = w->cuts ? cuts_describe(w->cuts) : g_strdup("the workload");
+    g_error("SEED=%" PRIu64 " COUNT=1 (cluster %" PRId64 ", %s, generation %d): %s: %s", w->seed,
+            w->cluster, w->backing ? "backing file" : "no backing file", w->generation, cut, text);
+}
+
+static void must(struct workload *w, const char *what, int result)
+{
+    if (result < 0)
+        workload_fail(w, "%s: %s", what, g_strerror(-result));
+}
+
+static int64_t position(const struct workload *w)
+{
+    return cuts_position(w->cuts);
+}
+
+/* A new position of its own, also when the operation does nothing to the disk. */
+static int64_t begin_operation(void)
+{
+    return ram_mark(&ram_disks[TOP]);
+}
+
+/* ---- images ---- */
+
+/* Caches that hold so little that tables are written and read again all the time. */
+static json_t *small_caches(void)
+{
+    return json_pack("{s:s, s:s, s:s}", "l2-cache-size", "512", "l2-cache-entry-size", "512",
+                     "refcount-cache-size", "512");
+}
+
+struct blk_node *workload_open(struct workload *w, int disk, uint32_t flags)
+{
+    g_autofree char *name = g_strdup_printf("ram:%d", disk);
+    GError *error = NULL;
+    json_t *options = rng_percent(&w->rng, 40) ? small_caches() : NULL;
+    struct blk_node *node = node_open(w->graph, name, "qcow2", options, flags, &error);
+    json_decref(options);
+    if (!node)
+        workload_fail(w, "open: %s", error->message);
+    return node;
+}
+
+void workload_close(struct workload *w, struct blk_node *node)
+{
+    GError *error = NULL;
+    if (!node_close(node, &error))
+        workload_fail(w, "close: %s", error->message);
+}
+
+uint64_t *workload_read(struct workload *w, struct blk_node *node)
+{
+    int64_t size = node_size(node);
+    g_autofree uint8_t *bytes = g_malloc((gsize)size + 1);
+    uint64_t *stamps = g_new0(uint64_t, (gsize)MAX(w->sectors, size / SECTOR) + 1);
+    must(w, "read", node_read(node, 0, size, bytes));
+    for (int64_t i = 0; i < size / SECTOR; i++)
+        if (!stamp_read(bytes + i * SECTOR, &stamps[i]))
+            workload_fail(w, "sector %" PRId64 " is torn", i);
+    return stamps;
+}
+
+static void create_image(struct workload *w)
+{
+    struct rng *rng = &w->rng;
+    GError *error = NULL;
+    w->v2 = rng_percent(rng, 20);
+    w->lazy = !w->v2 && rng_percent(rng, 25);
+    g_autofree char *cluster = g_strdup_printf("%" PRId64, w->cluster);
+    g_autofree char *bits = g_strdup_printf("%d", w->v2 ? 16 : 1 << rng_below(rng, 7));
+    json_t *options =
+        json_pack("{s:s, s:s, s:s, s:s}", "cluster_size", cluster, "refcount_bits", bits, "compat",
+                  w->v2 ? "v2" : "v3", "lazy_refcounts", w->lazy ? "on" : "off");
+    if (w->backing)
+        json_object_update_new(
+            options, json_pack("{s:s, s:s}", "backing_file", "ram:2", "backing_fmt", "raw"));
+    if (!image_create(w->graph, "ram:0", "qcow2", w->size, options, 0, NULL, &error))
+        g_error("create: %s", error->message);
+    json_decref(options);
+}
+
+/* Fills the backing disk, which is a bit shorter than the image or as long as it may get. */
+static void make_backing(struct workload *w)
+{
+    int64_t sectors = rng_percent(&w->rng, 50) ? w->size / SECTOR * 2 / 3 : w->sectors;
+    g_autofree uint8_t *bytes = g_malloc0((gsize)sectors * SECTOR + 1);
+    w->beneath = g_new0(uint64_t, (gsize)w->sectors);
+    if (!w->backing)
+        return;
+    for (int64_t i = 0; i < sectors; i++) {
+        w->beneath[i] = UINT64_C(0xbac0000000000000) + (uint64_t)i;
+        stamp_fill(bytes + i * SECTOR, w->beneath[i]);
+    }
+    ram_set(&ram_disks[BACKING], bytes, sectors * SECTOR);
+}
+
+/* ---- guests ---- */
+
+static void note(struct workload *w, int64_t offset, int64_t length, uint64_t stamp, int64_t begin,
+                 bool fua)
+{
+    for (int64_t i = 0; i < length / SECTOR; i++)
+        history_write(w->history, offset / SECTOR + i, stamp ? stamp + (uint64_t)i : 0, begin,
+                      position(w), fua ? HISTORY_DURABLE : 0);
+}
+
+/* Stamps nobody has used. */
+static uint64_t fill(struct workload *w, uint8_t *bytes, int64_t length)
+{
+    uint64_t stamp = w->next_stamp;
+    for (int64_t i = 0; i < length / SECTOR; i++)
+        stamp_fill(bytes + i * SECTOR, w->next_stamp++);
+    return stamp;
+}
+
+static void co_do_write(struct worker *worker, int64_t offset, int64_t length)
+{
+    struct workload *w = worker->w;
+    struct iovec slot;
+    g_autofree uint8_t *bytes = g_malloc((gsize)length);
+    int64_t begin = begin_operation();
+    bool fua = rng_percent(&w->rng, 8);
+    uint64_t stamp = fill(w, bytes, length);
+    struct span span = span_of(&slot, bytes, (size_t)length);
+    must(w, "write", node_co_write(w->node, offset, length, span, fua ? REQ_FUA : 0));
+    note(w, offset, length, stamp, begin, fua);
+}
+
+/* Up to three whole clusters within the worker's stretch; nothing where there is none. */
+static void co_do_write_compressed(struct worker *worker, int64_t offset)
+{
+    struct workload *w = worker->w;
+    struct iovec slot;
+    int64_t end = (worker->first + worker->sectors) * SECTOR;
+    int64_t start = align_up(offset, w->cluster);
+    int64_t stop = end == w->size ? end : align_down(end, w->cluster);
+    int64_t most = w->cluster * rng_between(&w->rng, 1, 3), length = MIN(stop - start, most);
+    if (length <= 0)
+        return;
+    g_autofree uint8_t *bytes = g_malloc((gsize)length);
+    int64_t begin = begin_operation();
+    uint64_t stamp = fill(w, bytes, length);
+    struct span span = span_of(&slot, bytes, (size_t)length);
+    must(w, "compressed write", node_co_write_compressed(w->node, start, length, span));
+    note(w, start, length, stamp, begin, false);
+}
+
+static void co_do_discard(struct worker *worker, int64_t offset, int64_t length)
+{
+    struct workload *w = worker->w;
+    int64_t begin = begin_operation();
+    must(w, "discard", node_co_discard(w->node, offset, length));
+    for (int64_t i = offset / SECTOR; i < (offset + length) / SECTOR; i++)
+        history_write(w->history, i, w->beneath[i], begin, position(w), HISTORY_LOOSE);
+}
+
+static void co_do_zero(struct worker *worker, int64_t offset, int64_t length)
+{
+    struct workload *w = worker->w;
+    int64_t begin = begin_operation();
+    uint32_t fua = rng_percent(&w->rng, 8) ? REQ_FUA : 0;
+    uint32_t flags = fua | (rng_percent(&w->rng, 50) ? REQ_MAY_UNMAP : 0);
+    must(w, "zero", node_co_zero(w->node, offset, length, flags));
+    note(w, offset, length, 0, begin, fua);
+}
+
+static void co_do_flush(struct workload *w)
+{
+    int64_t begin = begin_operation();
+    must(w, "flush", node_co_flush(w->node));
+    history_flush(w->history, begin, position(w));
+}
+
+static void co_do_one(struct worker *worker)
+{
+    struct workload *w = worker->w;
+    int64_t dice = rng_below(&w->rng, 100);
+    int64_t offset = (worker->first + rng_below(&w->rng, worker->sectors)) * SECTOR;
+    int64_t most = rng_percent(&w->rng, 70) ? 8192 : w->size;
+    most = MIN(most, (worker->first + worker->sectors) * SECTOR - offset);
+    int64_t length = (1 + rng_below(&w->rng, most / SECTOR)) * SECTOR;
+    if (dice < 48)
+        co_do_write(worker, offset, length);
+    else if (dice < 58)
+        co_do_write_compressed(worker, offset);
+    else if (dice < 69)
+        co_do_zero(worker, offset, length);
+    else if (dice < 82)
+        co_do_discard(worker, offset, length);
+    else
+        co_do_flush(w);
+}
+
+static void co_work(void *arg)
+{
+    struct worker *worker = arg;
+    for (; worker->left > 0; worker->left--)
+        co_do_one(worker);
+}
+
+/* Runs all the guests of a round to their end. Their stretches meet within clusters. */
+static void do_round(struct workload *w, int64_t most)
+{
+    struct worker workers[MAX_WORKERS];
+    int64_t sectors = w->size / SECTOR, next = 0, busy;
+    int count = (int)MIN(w->setup->workers, sectors);
+    for (int i = 0; i < count; i++) {
+        int64_t end = sectors * (i + 1) / count;
+        workers[i] = (struct worker){w, next, end - next, rng_between(&w->rng, 1, most)};
+        next = end;
+        loop_spawn(w->loop, co_work, &workers[i]);
+    }
+    do {
+        busy = 0;
+        for (int i = 0; i < count; i++)
+            busy += workers[i].left > 0;
+        if (busy)
+            loop_turn(w->loop, true);
+    } while (busy);
+}
+
+static void reopen(struct workload *w)
+{
+    int64_t begin = begin_operation();
+    workload_close(w, w->node);
+    history_flush(w->history, begin, position(w));
+    w->node = workload_open(w, TOP, NODE_RDWR);
+}
+
+/* ---- the whole ---- */
+
+static void run_rounds(struct workload *w)
+{
+    int64_t rounds = w->setup->changes ? rng_between(&w->rng, 1, 5) : 1;
+    for (int64_t i = 0; i < rounds; i++) {
+        do_round(w, w->setup->changes ? 6 : 40);
+        for (int64_t n = w->setup->changes ? rng_between(&w->rng, 0, 3) : 0; n > 0; n--)
+            changes_do_one(w);
+        if (rng_percent(&w->rng, 15))
+            reopen(w);
+    }
+}
+
+/* From opening to closing, with everything recorded. */
+static void run_recorded(struct workload *w)
+{
+    w->cuts = cuts_record();
+    ram_disks[TOP].shake = ram_disks[BACKING].shake = &w->rng;
+    w->node = workload_open(w, TOP, NODE_RDWR);
+    run_rounds(w);
+    int64_t begin = begin_operation();
+    workload_close(w, w->node);
+    history_flush(w->history, begin, position(w));
+    w->node = NULL;
+    if (g_getenv("VERBOSE"))
+        cuts_print_log(w->cuts);
+}
+
+/* Writes without a record, so that not every image begins empty. */
+static void prefill(struct workload *w)
+{
+    w->node = workload_open(w, TOP, NODE_RDWR);
+    for (int64_t n = rng_below(&w->rng, 5); n > 0; n--) {
+        int64_t offset = rng_below(&w->rng, w->size / SECTOR) * SECTOR;
+        int64_t length = (1 + rng_below(&w->rng, (w->size - offset) / SECTOR)) * SECTOR;
+        g_autofree uint8_t *bytes = g_malloc((gsize)length);
+        fill(w, bytes, length);
+        must(w, "first write", node_write(w->node, offset, length, bytes, 0));
+    }
+    g_autofree uint64_t *stamps = workload_read(w, w->node);
+    w->history = history_new(w->sectors, w->size, stamps);
+    workload_close(w, w->node);
+}
+
+void workload_init(struct workload *w, const struct setup *setup, uint64_t seed)
+{
+    *w = (struct workload){.setup = setup, .seed = seed, .rng = {seed}, .next_stamp = 1};
+    w->loop = loop_new(NULL);
+    pool_set_in_place(loop_pool(w->loop));
+    w->drivers = ram_drivers();
+    w->graph = graph_new(w->loop, w->drivers);
+    graph_set_trust(w->graph, GRAPH_TRUST_ALL);
+    w->cluster = INT64_C(1) << setup->cluster_bits;
+}
+
+void workload_run(struct workload *w)
+{
+    int64_t most = MIN(MAX(2 * w->cluster, 64 * KiB), MAX_SECTORS * SECTOR);
+    for (int i = 0; i < RAM_DISKS; i++)
+        ram_reset(i);
+    w->size = w->cluster > 64 * KiB ? 2 * w->cluster
+                                    : align_up(rng_between(&w->rng, SECTOR, most), SECTOR);
+    w->sectors = w->size / SECTOR + (w->cluster > 64 * KiB ? 512 : MAX_SECTORS);
+    w->backing = rng_percent(&w->rng, 50);
+    make_backing(w);
+    create_image(w);
+    prefill(w);
+    run_recorded(w);
+}
+
+void workload_run_again(struct workload *w)
+{
+    cuts_free(g_steal_pointer(&w->cuts));
+    history_free(g_steal_pointer(&w->history));
+    struct blk_node *node = workload_open(w, TOP, 0);
+    g_autofree uint64_t *stamps = workload_read(w, node);
+    w->size = node_size(node);
+    w->history = history_new(w->sectors, w->size, stamps);
+    workload_close(w, node);
+    w->generation++;
+    run_recorded(w);
+}
+
+void workload_done(struct workload *w)
+{
+    graph_free(w->graph);
+    loop_free(w->loop);
+    g_free(w->drivers);
+    g_free(w->beneath);
+    history_free(w->history);
+    if (w->cuts)
+        cuts_free(w->cuts);
+}
