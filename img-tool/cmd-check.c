@@ -226,6 +226,8 @@ static const struct cli_example check_examples[] = {
     {"Check an image", "cairn-img check disk.qcow2", "cairn-img create -q -f qcow2 disk.qcow2 1G"},
     {"Give a program the numbers", "cairn-img check --output=json disk.qcow2",
      "cairn-img create -q -f qcow2 disk.qcow2 1G"},
+    {"Free space that a crash has left unused", "cairn-img check -r leaks disk.qcow2",
+     "cairn-img create -q -f qcow2 disk.qcow2 1G"},
     {0}};
 
 const struct cli_command check_command = {

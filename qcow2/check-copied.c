@@ -1,10 +1,13 @@
 /*
  * The COPIED flag of an active entry says that its cluster has refcount 1, so that
  * it may be written in place. The walk has noted in refs what L2 entries say; only
- * when some flag contradicts a refcount, the active L2 tables are read once more, to
- * tell which, and to correct them. L1 is short and read again in any case. A table is
- * written in whole sectors and only where it changes; it holds the same places before
- * and after.
+ * when some flag contradicts a refcount, or an entry was found that can be mended,
+ * the L2 tables are read once more, to tell which, and to correct them. L1 is short
+ * and read again in any case.
+ *
+ * A table is written in whole sectors and only where it changes; it leads to the
+ * same places before and after. One that something else refers to as well may be
+ * the guest's data, and is left as it is.
  */
 #include "qcow2/check.h"
 
@@ -13,12 +16,12 @@
 
 enum { SECTOR = 512 };
 
-/* A table, or a part of one, whose flags are looked at. */
-struct flags {
+/* A table, or a part of one, that is looked at. */
+struct look {
     struct check *c;
-    bool mend, is_l1;
-    int64_t offset, length; /* in the file; bytes */
-    int64_t index;          /* L1: of the first entry */
+    bool mend, is_l1, flags; /* flags: COPIED is looked at, too */
+    int64_t offset, length;  /* in the file; bytes */
+    int64_t index;           /* L1: of the first entry */
     uint8_t *bytes;
     int64_t from, to; /* bytes that were changed */
 };
@@ -29,100 +32,134 @@ static uint32_t refcount_of(const struct check *c, int64_t offset)
     return cluster < c->clusters ? refs_get(c->refs, cluster) : 0;
 }
 
-static void tell(const struct flags *f, int64_t i, uint64_t raw, uint32_t refcount)
+/* ---- COPIED ---- */
+
+static void tell_copied(const struct look *l, int64_t i, uint64_t raw, uint32_t refcount)
 {
-    const char *verb = f->mend ? "Repairing" : "ERROR";
-    if (f->is_l1) {
-        check_say(f->c,
+    const char *verb = l->mend ? "Repairing" : "ERROR";
+    if (l->is_l1) {
+        check_say(l->c,
                   "%s OFLAG_COPIED L2 cluster: l1_index=%" PRId64 " l1_entry=%" PRIx64
                   " refcount=%u",
-                  verb, f->index + i / 8, raw, refcount);
+                  verb, l->index + i / 8, raw, refcount);
     } else {
-        check_say(f->c, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%u", verb, raw,
+        check_say(l->c, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%u", verb, raw,
                   refcount);
     }
 }
 
-static void look_at(struct flags *f, int64_t i)
+/* The entry with the flag that its refcount asks for. */
+static uint64_t with_copied(const struct look *l, int64_t i, uint64_t raw)
 {
-    uint64_t raw = load_be64(f->bytes + i);
     int64_t offset = qcow2_entry_offset(raw);
-    if (!raw || (!f->is_l1 && (raw & QCOW2_COMPRESSED_FLAG))) {
-        return;
+    if (!raw || !l->flags || (!l->is_l1 && (raw & QCOW2_COMPRESSED_FLAG))) {
+        return raw;
     }
-    uint32_t refcount = offset ? refcount_of(f->c, offset) : 0;
+    uint32_t refcount = offset ? refcount_of(l->c, offset) : 0;
     if (qcow2_entry_copied(raw) == (refcount == 1)) {
-        return;
+        return raw;
     }
-    tell(f, i, raw, refcount);
-    if (!f->mend) {
-        f->c->out->corruptions++;
-        return;
-    }
-    f->c->out->corruptions_fixed++;
-    store_be64(f->bytes + i, raw ^ QCOW2_COPIED_FLAG);
-    f->from = min_i64(f->from, i);
-    f->to = max_i64(f->to, i + 8);
+    tell_copied(l, i, raw, refcount);
+    l->mend ? l->c->out->corruptions_fixed++ : l->c->out->corruptions++;
+    return raw ^ QCOW2_COPIED_FLAG;
 }
 
-static int co_write_changed(const struct flags *f)
+/* ---- entries that break the format ---- */
+
+/* What an entry means, without what it must not have. */
+static uint64_t without_odd(const struct look *l, uint64_t raw)
 {
-    if (f->from >= f->to) {
+    const struct qcow2_image *image = l->c->image;
+    uint64_t clean = raw & (QCOW2_COPIED_FLAG | QCOW2_OFFSET_MASK);
+    if (l->is_l1) {
+        return clean;
+    }
+    if (raw & QCOW2_COMPRESSED_FLAG) {
+        return raw & ~QCOW2_COPIED_FLAG;
+    }
+    bool aligned = is_aligned(qcow2_entry_offset(raw), image->cluster_size);
+    return raw & QCOW2_ZERO_FLAG ? (aligned ? clean : 0) | QCOW2_ZERO_FLAG : clean;
+}
+
+/* The walk has counted such an entry among the errors. */
+static uint64_t mend_odd(const struct look *l, uint64_t raw)
+{
+    uint64_t better = without_odd(l, raw);
+    struct blk_check *out = l->c->out;
+    if (!l->mend || !(l->c->fix & CHECK_FIX_ERRORS) || better == raw) {
+        return raw;
+    }
+    check_say(l->c, "Repairing %s entry %" PRIx64 " to %" PRIx64, l->is_l1 ? "L1" : "L2", raw,
+              better);
+    out->corruptions_fixed++;
+    out->corruptions -= out->corruptions > 0;
+    return better;
+}
+
+/* ---- tables ---- */
+
+static int co_write_changed(const struct look *l)
+{
+    if (l->from >= l->to) {
         return 0;
     }
-    int64_t from = align_down(f->from, SECTOR), to = min_i64(align_up(f->to, SECTOR), f->length);
-    return node_co_pwrite(f->c->image->node->file, f->offset + from, to - from, f->bytes + from);
+    int64_t from = align_down(l->from, SECTOR), to = min_i64(align_up(l->to, SECTOR), l->length);
+    return node_co_pwrite(l->c->image->node->file, l->offset + from, to - from, l->bytes + from);
 }
 
 /* Looks at one table. One that cannot be read was told before, and is left alone. */
-static int co_look(struct flags *f)
+static int co_look(struct look *l)
 {
-    f->from = INT64_MAX;
-    f->to = 0;
-    int ret = check_co_read(f->c, f->offset, f->length, f->bytes);
+    int ret = check_co_read(l->c, l->offset, l->length, l->bytes);
     if (ret) {
         return ret == -EFBIG ? ret : 0;
     }
-    for (int64_t i = 0; i + 8 <= f->length; i += 8) {
-        look_at(f, i);
+    l->from = INT64_MAX;
+    l->to = 0;
+    for (int64_t i = 0; i + 8 <= l->length; i += 8) {
+        uint64_t raw = load_be64(l->bytes + i), better;
+        if (raw && (better = with_copied(l, i, mend_odd(l, raw))) != raw && l->mend) {
+            store_be64(l->bytes + i, better);
+            l->from = min_i64(l->from, i);
+            l->to = max_i64(l->to, i + 8);
+        }
     }
-    return co_write_changed(f);
+    return co_write_changed(l);
 }
 
-/* Looks at the L2 tables that [bytes, +length) of the L1 table refer to. */
-static int co_look_below(struct flags *l2, const uint8_t *bytes, int64_t length)
+static int co_look_at_l1(struct check *c, bool mend)
 {
-    struct check *c = l2->c;
+    const struct qcow2_header *h = &c->image->header;
+    int64_t end = min_i64((int64_t)h->l1_entries * 8, max_i64(c->file_size - h->l1_offset, 0));
     int ret = 0;
-    for (int64_t i = 0; i < length && !ret; i += 8) {
-        int64_t offset = qcow2_entry_offset(load_be64(bytes + i));
-        bool good = offset && is_aligned(offset, c->image->cluster_size) &&
-                    offset >> c->image->cluster_bits < c->clusters;
-        l2->offset = offset;
-        ret = good ? co_look(l2) : 0;
+    for (int64_t at = 0; at < end && !ret; at += CHECK_BATCH) {
+        struct look l1 = {.c = c,
+                          .mend = mend,
+                          .is_l1 = true,
+                          .flags = true,
+                          .offset = h->l1_offset + at,
+                          .length = min_i64(CHECK_BATCH, end - at),
+                          .index = at / 8,
+                          .bytes = c->buf};
+        ret = co_look(&l1);
     }
     return ret;
 }
 
 int check_co_copied(struct check *c, bool mend)
 {
-    enum { CHUNK = 1024 * 1024 };
-    const struct qcow2_header *h = &c->image->header;
-    int64_t end = min_i64((int64_t)h->l1_entries * 8, max_i64(c->file_size - h->l1_offset, 0));
-    uint8_t *chunk = g_try_malloc(CHUNK);
-    struct flags l2 = {.c = c, .mend = mend, .bytes = c->buf, .length = c->image->cluster_size};
-    int ret = chunk ? 0 : -ENOMEM;
-    for (int64_t at = 0; at < end && !ret; at += CHUNK) {
-        struct flags l1 = {.c = c,
-                           .mend = mend,
-                           .is_l1 = true,
-                           .offset = h->l1_offset + at,
-                           .length = min_i64(CHUNK, end - at),
-                           .index = at / 8,
-                           .bytes = chunk};
-        ret = co_look(&l1);
-        ret = ret || !c->mistrust ? ret : co_look_below(&l2, chunk, l1.length);
+    int ret = co_look_at_l1(c, mend);
+    for (guint i = 0; i < c->tables->len && !ret && c->mistrust; i++) {
+        uint64_t word = g_array_index(c->tables, uint64_t, i);
+        int64_t offset = check_table_cluster(word) << c->image->cluster_bits;
+        bool alone = refcount_of(c, offset) == check_table_weight(word);
+        struct look l2 = {.c = c,
+                          .mend = mend && alone,
+                          .flags = check_table_active(word),
+                          .offset = offset,
+                          .length = c->image->cluster_size,
+                          .bytes = c->buf};
+        ret = co_look(&l2);
     }
-    g_free(chunk);
     return ret;
 }

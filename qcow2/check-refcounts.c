@@ -37,7 +37,7 @@ static int take_block(struct check *c, int64_t i, uint64_t raw, int64_t *ret_off
     if (what) {
         check_say(c, "ERROR refcount block %" PRId64 " is %s", i, what);
         c->out->corruptions++;
-        c->rebuild = true;
+        c->rebuild |= *ret_offset || (c->fix & CHECK_FIX_ERRORS);
         return 0;
     }
     *ret_offset = (int64_t)offset;

@@ -15,10 +15,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* A word of c->tables: cluster number, active flag, weight. */
-enum { WEIGHT_BITS = 17, ACTIVE_BIT = WEIGHT_BITS, CLUSTER_SHIFT = WEIGHT_BITS + 1 };
-#define MAX_WEIGHT ((UINT32_C(1) << WEIGHT_BITS) - 1)
-
 enum { MAX_ODD = 65536 };
 
 /* How the entries of one L2 table are counted. */
@@ -41,7 +37,6 @@ static int note_table(struct check *c, const struct check_l1 *l1, uint64_t raw)
         c->out->corruptions++;
     }
     if (!offset) {
-        c->mistrust |= l1->active && raw;
         return 0;
     }
     if (!is_aligned(offset, c->image->cluster_size)) {
@@ -57,7 +52,6 @@ static int note_table(struct check *c, const struct check_l1 *l1, uint64_t raw)
     }
     int64_t cluster = offset >> c->image->cluster_bits;
     if (cluster >= c->clusters) {
-        c->mistrust |= l1->active && qcow2_entry_copied(raw);
         return check_count(c, offset, c->image->cluster_size, 1, 0);
     }
     int marks = MARK_TABLE | (l1->active ? MARK_ACTIVE : 0);
@@ -97,9 +91,7 @@ static void gather_tables(struct check *c)
     for (int64_t i = refs_next(c->refs, 0); i < c->clusters; i = refs_next(c->refs, i + 1)) {
         int marks = refs_marks(c->refs, i);
         if (marks & MARK_TABLE) {
-            uint64_t weight = MIN(refs_get(c->refs, i), MAX_WEIGHT);
-            uint64_t active = marks & MARK_ACTIVE ? 1 : 0;
-            uint64_t word = (uint64_t)i << CLUSTER_SHIFT | active << ACTIVE_BIT | weight;
+            uint64_t word = check_table_word(i, marks & MARK_ACTIVE, refs_get(c->refs, i));
             g_array_append_val(c->tables, word);
         }
         refs_clear_marks(c->refs, i);
@@ -129,6 +121,7 @@ static int walk_packed(struct entries *e, uint64_t raw)
                   ": copied flag must never be set for compressed clusters",
                   (uint64_t)offset);
         c->out->corruptions++;
+        c->mistrust = true;
     }
     if (e->active) {
         c->out->allocated_clusters++;
@@ -143,28 +136,27 @@ static int walk_unusual(struct entries *e, uint64_t raw)
 {
     struct check *c = e->c;
     int64_t offset = qcow2_entry_offset(raw);
-    bool copied = qcow2_entry_copied(raw);
     if (raw & QCOW2_COMPRESSED_FLAG) {
         return walk_packed(e, raw);
     }
-    if (qcow2_l2_reserved(raw, c->image->header.version)) {
+    bool reserved = qcow2_l2_reserved(raw, c->image->header.version);
+    bool aligned = is_aligned(offset, c->image->cluster_size), zero = raw & QCOW2_ZERO_FLAG;
+    c->mistrust |= reserved || !aligned || qcow2_entry_copied(raw);
+    if (reserved) {
         check_say(c, "ERROR found l2 entry with reserved bits set: %" PRIx64, raw);
         c->out->corruptions++;
     }
-    if (!offset) {
-        c->mistrust |= e->active && copied;
-        return 0;
-    }
-    if (!is_aligned(offset, c->image->cluster_size)) {
+    if (!aligned) {
         check_say(c,
                   "ERROR offset=%" PRIx64 ": %s cluster is not properly aligned; L2 entry "
                   "corrupted.",
-                  (uint64_t)offset, raw & QCOW2_ZERO_FLAG ? "Preallocated" : "Data");
+                  (uint64_t)offset, zero ? "Preallocated" : "Data");
         c->out->corruptions++;
     }
+    if (!offset || (!aligned && zero && (c->fix & CHECK_FIX_ERRORS))) {
+        return 0;
+    }
     note_data(e, offset);
-    int64_t cluster = offset >> c->image->cluster_bits;
-    c->mistrust |= e->active && copied && cluster >= c->clusters;
     return check_count(c, offset, c->image->cluster_size, e->weight, 0);
 }
 
@@ -199,8 +191,8 @@ static int walk_table(struct check *c, uint64_t word, const uint8_t *table)
     uint64_t reserved = qcow2_plain_entry_mask(c->image->cluster_bits, c->image->header.version);
     struct entries e = {
         .c = c,
-        .weight = (uint32_t)(word & MAX_WEIGHT),
-        .active = word >> ACTIVE_BIT & 1,
+        .weight = check_table_weight(word),
+        .active = check_table_active(word),
         .not_plain = ~reserved,
     };
     return walk_entries(&e, table);
@@ -214,7 +206,7 @@ static guint count_neighbours(const struct check *c, guint i)
     guint n = 1, max = (guint)(CHECK_BATCH >> c->image->cluster_bits);
     const uint64_t *words = &g_array_index(c->tables, uint64_t, 0);
     while (n < max && i + n < c->tables->len &&
-           words[i + n] >> CLUSTER_SHIFT == (words[i] >> CLUSTER_SHIFT) + n) {
+           check_table_cluster(words[i + n]) == check_table_cluster(words[i]) + n) {
         n++;
     }
     return n;
@@ -224,7 +216,7 @@ static int co_walk_run(struct check *c, guint first, guint count)
 {
     int64_t size = c->image->cluster_size;
     const uint64_t *words = &g_array_index(c->tables, uint64_t, first);
-    int64_t offset = (int64_t)(words[0] >> CLUSTER_SHIFT) << c->image->cluster_bits;
+    int64_t offset = check_table_cluster(words[0]) << c->image->cluster_bits;
     int ret = check_co_read(c, offset, count * size, c->buf);
     if (ret && ret != -EFBIG) {
         check_say(c, "ERROR could not read %u L2 tables at offset %" PRId64 ": %s", count, offset,
@@ -251,7 +243,7 @@ static int co_walk_tables(struct check *c)
 
 /* ---- all ---- */
 
-static int co_walk_maps(struct check *c)
+static int co_walk_l1_and_l2(struct check *c)
 {
     int ret = 0;
     for (guint i = 0; i < c->l1->len && !ret; i++) {
@@ -273,17 +265,16 @@ static int co_walk_maps(struct check *c)
     return ret ? ret : co_walk_tables(c);
 }
 
-int check_co_walk(struct check *c)
+int check_co_walk_maps(struct check *c)
 {
     const struct qcow2_header *h = &c->image->header;
     struct check_l1 active = {h->l1_offset, h->l1_entries, true};
     g_array_append_val(c->l1, active);
     int ret = check_co_walk_snapshots(c);
-    ret = ret ? ret : co_walk_maps(c);
+    ret = ret ? ret : co_walk_l1_and_l2(c);
     ret = ret || !h->crypto_length ? ret : check_count(c, h->crypto_offset, h->crypto_length, 1, 0);
     ret = ret || !c->snapshots_length
               ? ret
               : check_count(c, h->snapshots_offset, c->snapshots_length, 1, 0);
-    ret = ret ? ret : check_co_walk_bitmaps(c);
-    return ret ? ret : check_co_walk_refcounts(c);
+    return ret ? ret : check_co_walk_bitmaps(c);
 }

@@ -70,7 +70,7 @@ int check_count(struct check *c, int64_t offset, int64_t length, uint32_t weight
     return 0;
 }
 
-/* ---- one pass ---- */
+/* ---- a check ---- */
 
 static void check_done(struct check *c)
 {
@@ -111,18 +111,95 @@ static int co_check_init(struct check *c, struct qcow2_image *image, uint32_t fi
         .tables = g_array_new(false, false, sizeof(uint64_t)),
         .odd = g_array_new(false, false, sizeof(int64_t)),
     };
+    int64_t more = fix & CHECK_FIX_ERRORS ? check_rebuild_room(c) : 1;
     if (c->clusters < MAX_CLUSTERS) {
-        c->refs = refs_new(c->clusters + 1, SLACK_MEMORY + weight);
+        c->refs = refs_new(c->clusters + more, SLACK_MEMORY + weight);
     }
     return c->refs && c->buf ? 0 : -ENOMEM;
+}
+
+/* ---- repairing ---- */
+
+/* A new structure makes right all that was wrong with refcounts since `before`. */
+static int co_rebuild(struct check *c, const struct blk_check *before)
+{
+    struct blk_check *out = c->out;
+    int ret = check_co_rebuild(c);
+    if (ret == -ERANGE) {
+        return 0;
+    }
+    if (!ret) {
+        out->corruptions_fixed += out->corruptions - before->corruptions;
+        out->leaks_fixed += out->leaks - before->leaks;
+        out->corruptions = before->corruptions;
+        out->leaks = before->leaks;
+        out->check_errors = before->check_errors;
+    }
+    return ret;
+}
+
+/* Mends refcounts that are known to be wrong. The list of them was told; it is told again as they
+ * are mended. */
+static int co_mend_refcounts(struct check *c, const struct blk_check *walked,
+                             const struct blk_check *before)
+{
+    if (c->blind) {
+        check_say(c, "ERROR not everything that refers to clusters could be read: refcounts are "
+                     "left as they are");
+        return 0;
+    }
+    if (c->rebuild && !(c->fix & CHECK_FIX_ERRORS)) {
+        return -EUCLEAN;
+    }
+    if (c->rebuild) {
+        return co_rebuild(c, walked);
+    }
+    if (c->out->corruptions == before->corruptions && c->out->leaks == before->leaks) {
+        return 0;
+    }
+    c->out->corruptions = before->corruptions;
+    c->out->leaks = before->leaks;
+    return check_co_compare(c, c->fix, true);
+}
+
+/* The image is right: neither dirty nor corrupt. */
+static int co_mark_clean(struct check *c)
+{
+    struct qcow2_header *h = &c->image->header;
+    uint64_t bits = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT;
+    if (c->out->corruptions || c->out->check_errors || !(h->incompatible & bits)) {
+        return 0;
+    }
+    h->incompatible &= ~bits;
+    return qcow2_co_write_header(c->image);
+}
+
+/* Refcounts are on the disk before flags rely on them, and both before the image is called clean.
+ */
+static int co_mend(struct check *c, const struct blk_check *walked, const struct blk_check *before)
+{
+    struct blk_node *file = c->image->node->file;
+    int ret = co_mend_refcounts(c, walked, before);
+    ret = ret ? ret : node_co_flush(file);
+    bool right = !c->out->corruptions && !c->out->leaks && !c->out->check_errors;
+    bool mend = !c->blind && (right || c->fix & CHECK_FIX_ERRORS);
+    ret = ret ? ret : check_co_copied(c, mend);
+    ret = ret ? ret : node_co_flush(file);
+    return ret ? ret : co_mark_clean(c);
 }
 
 static int co_check_pass(struct check *c)
 {
     c->out->total_clusters = div_up(c->image->header.size, c->image->cluster_size);
-    int ret = check_co_walk(c);
-    ret = ret ? ret : check_co_compare(c, 0, true);
-    return ret ? ret : check_co_copied(c, false);
+    int ret = check_co_walk_maps(c);
+    struct blk_check walked = *c->out;
+    ret = ret ? ret : check_co_walk_refcounts(c);
+    struct blk_check before = *c->out;
+    ret = ret ? ret : check_co_compare(c, 0, !c->fix);
+    if (!ret) {
+        ret = c->fix ? co_mend(c, &walked, &before) : check_co_copied(c, false);
+    }
+    return ret;
 }
 
 static bool fail(const struct qcow2_image *image, int ret, GError **error)
@@ -134,22 +211,47 @@ static bool fail(const struct qcow2_image *image, int ret, GError **error)
                          "checked",
                          name);
     }
+    if (ret == -EUCLEAN) {
+        return error_set(error, EUCLEAN,
+                         "'%s': the refcount structures need to be rebuilt ('check -r all'); "
+                         "nothing was changed",
+                         name);
+    }
     return error_set_errno(error, -ret, "could not check '%s'", name);
+}
+
+static int co_run(struct qcow2_image *image, uint32_t fix, struct blk_check *out)
+{
+    struct check c;
+    int ret = co_check_init(&c, image, fix, out);
+    ret = ret ? ret : co_check_pass(&c);
+    check_done(&c);
+    return ret;
 }
 
 static bool co_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
-    struct check c;
-    if (fix) {
-        return error_set(error, ENOTSUP, "'%s': repairing is not supported yet",
-                         node_filename(node));
+    const uint32_t needs = NODE_REPAIR | NODE_RDWR;
+    if (fix && (node->flags & needs) != needs) {
+        return error_set(error, EINVAL, "'%s' is not open for a repair", node_filename(node));
     }
-    int ret = co_check_init(&c, image, fix, check);
-    ret = ret || !image->writable ? ret : qcow2_co_commit_all(image);
-    ret = ret ? ret : co_check_pass(&c);
-    check_done(&c);
+    int ret = image->writable ? qcow2_co_commit_all(image) : 0;
+    ret = ret ? ret : co_run(image, fix, check);
     return !ret || fail(image, ret, error);
+}
+
+bool qcow2_co_repair_dirty(struct qcow2_image *image, GError **error)
+{
+    struct blk_check check = {0};
+    int ret = co_run(image, CHECK_FIX_LEAKS | CHECK_FIX_ERRORS, &check);
+    if (ret) {
+        return fail(image, ret, error);
+    }
+    return !check.check_errors ||
+           error_set(error, EIO,
+                     "the image was not closed (dirty bit), and its refcounts cannot be repaired; "
+                     "see what 'check -r all' says");
 }
 
 const struct check_ops qcow2_check_ops = {.co_check = co_check};

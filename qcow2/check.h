@@ -50,6 +50,31 @@ struct check {
     int64_t snapshots_length; /* bytes of the snapshot table */
 };
 
+/* A word of c->tables: which cluster, whether an L1 entry of the active disk refers to it, and how
+ * many L1 entries do. */
+enum { CHECK_WEIGHT_BITS = 17, CHECK_MAX_WEIGHT = (1 << CHECK_WEIGHT_BITS) - 1 };
+
+static inline uint64_t check_table_word(int64_t cluster, bool active, uint32_t weight)
+{
+    uint64_t low = (uint64_t)active << CHECK_WEIGHT_BITS | MIN(weight, CHECK_MAX_WEIGHT);
+    return (uint64_t)cluster << (CHECK_WEIGHT_BITS + 1) | low;
+}
+
+static inline int64_t check_table_cluster(uint64_t word)
+{
+    return (int64_t)(word >> (CHECK_WEIGHT_BITS + 1));
+}
+
+static inline bool check_table_active(uint64_t word)
+{
+    return word >> CHECK_WEIGHT_BITS & 1;
+}
+
+static inline uint32_t check_table_weight(uint64_t word)
+{
+    return (uint32_t)(word & CHECK_MAX_WEIGHT);
+}
+
 /* Tells a finding. */
 void check_say(struct check *c, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -60,8 +85,8 @@ int check_co_read(struct check *c, int64_t offset, int64_t length, void *buf);
 /* Counts `weight` references to every cluster that [offset, +length) touches. */
 int check_count(struct check *c, int64_t offset, int64_t length, uint32_t weight, int marks);
 
-/* Fills c->refs from every table. */
-int check_co_walk(struct check *c);
+/* Counts what everything but the refcount structure refers to. */
+int check_co_walk_maps(struct check *c);
 
 /* Walks L1, gathers the L2 tables, and counts what they refer to (check-walk.c). */
 int check_co_walk_l1(struct check *c, const struct check_l1 *l1);
@@ -77,9 +102,19 @@ int check_co_walk_refcounts(struct check *c);
  * different goes into c->refs as stored. */
 int check_co_compare(struct check *c, uint32_t fix, bool last);
 
-/* Compares the COPIED flags of active entries with the refcounts in c->refs; `mend` corrects them.
- */
+/* Compares the COPIED flags of active entries with the refcounts in c->refs; `mend` corrects them,
+ * and other parts of entries that can be. */
 int check_co_copied(struct check *c, bool mend);
+
+/* How many clusters past the end of the file c->refs needs for check_co_rebuild(). */
+int64_t check_rebuild_room(const struct check *c);
+
+/* Writes the refcounts that were counted to a new table and new blocks, and makes the header point
+ * to them. */
+int check_co_rebuild(struct check *c);
+
+/* Opening for writing what was not closed: mends the refcounts. */
+bool qcow2_co_repair_dirty(struct qcow2_image *image, GError **error);
 
 /* The driver's group. */
 extern const struct check_ops qcow2_check_ops;

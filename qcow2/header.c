@@ -333,9 +333,9 @@ static bool check_tables(const struct qcow2_header *h, GError **error)
                          h->l1_entries, needed);
     }
     int64_t reftable = (int64_t)h->reftable_clusters << h->cluster_bits;
-    if (!reftable || reftable > QCOW2_MAX_REFTABLE_BYTES) {
-        return error_set(error, reftable ? EFBIG : EINVAL, "refcount table of %u clusters is %s",
-                         h->reftable_clusters, reftable ? "too large" : "missing");
+    if (reftable > QCOW2_MAX_REFTABLE_BYTES) {
+        return error_set(error, EFBIG, "refcount table of %u clusters is too large",
+                         h->reftable_clusters);
     }
     if (h->snapshots > QCOW2_MAX_SNAPSHOTS) {
         return error_set(error, EFBIG, "%u snapshots are too many (at most %d)", h->snapshots,

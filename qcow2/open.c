@@ -16,6 +16,7 @@
 #include <inttypes.h>
 
 #include "qcow2/alloc.h"
+#include "qcow2/check.h"
 #include "qcow2/commit.h"
 #include "qcow2/describe.h"
 
@@ -78,8 +79,12 @@ static bool co_read_header(struct blk_node *node, struct qcow2_header *ret_heade
 }
 
 /* What makes the guest's data unreadable here. */
-static bool check_readable(const struct qcow2_header *h, GError **error)
+static bool check_readable(const struct qcow2_header *h, uint32_t flags, GError **error)
 {
+    if (!h->reftable_clusters && !(flags & NODE_REPAIR)) {
+        return error_set(error, EINVAL,
+                         "the image does not contain a refcount table; 'check -r all' makes one");
+    }
     if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
         return error_set(error, ENOTSUP,
                          "qcow2 images with an external data file are not "
@@ -102,11 +107,6 @@ static bool check_may_write(const struct qcow2_header *h, GError **error)
     if (h->incompatible & QCOW2_INCOMPAT_CORRUPT) {
         return error_set(error, EACCES, "Image is corrupt; cannot be opened read/write");
     }
-    if (h->incompatible & QCOW2_INCOMPAT_DIRTY) {
-        return error_set(error, EACCES,
-                         "the image was not closed (dirty bit); its refcounts need a repair "
-                         "('check -r all') before it can be written");
-    }
     if (h->snapshots) {
         return error_set(error, ENOTSUP,
                          "writing to qcow2 images with internal snapshots is not supported yet");
@@ -116,6 +116,14 @@ static bool check_may_write(const struct qcow2_header *h, GError **error)
                          "writing to qcow2 images with persistent bitmaps is not supported yet");
     }
     return true;
+}
+
+/* A writer relies on the refcounts. Those of an image that was not closed are mended first. */
+static bool co_begin_writing(struct qcow2_image *image, GError **error)
+{
+    return check_may_write(&image->header, error) &&
+           (!(image->header.incompatible & QCOW2_INCOMPAT_DIRTY) ||
+            qcow2_co_repair_dirty(image, error));
 }
 
 /* ---- tables ---- */
@@ -254,10 +262,11 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
     }
     if (node->flags & NODE_REPAIR) {
         node->size = 0;
-        return check_readable(&image->header, error) && co_open_backing(node, rest, error);
+        return check_readable(&image->header, node->flags, error) &&
+               co_open_backing(node, rest, error);
     }
-    return check_readable(&image->header, error) &&
-           (!write || check_may_write(&image->header, error)) && make_caches(image, error) &&
+    return check_readable(&image->header, node->flags, error) &&
+           (!write || co_begin_writing(image, error)) && make_caches(image, error) &&
            co_load_l1(image, error) && (!write || qcow2_co_refcounts_open(image, error)) &&
            co_open_backing(node, rest, error);
 }

@@ -51,7 +51,6 @@ static void test_refusals(void)
         bool readable;
         const char *pattern;
     } rows[] = {
-        {72, 1, 8, true, "*dirty bit*"},
         {72, 2, 8, true, "*Image is corrupt; cannot be opened read/write*"},
         {72, 4, 8, false, "*external data file*"},
         {72, 16, 8, false, "*extended L2*"},

@@ -91,3 +91,90 @@ Image end offset: 1376256" ]
     ok "$CAIRN_IMG" check -U --object secret,id=s,data=x --image-opts driver=qcow2,file.filename=disk.qcow2
     says "No errors"
 }
+
+@test "check -r leaks frees what nothing refers to, and says so" {
+    poke disk.qcow2 0x40000 0000000000000000
+    run --separate-stderr "$CAIRN_IMG" check -r leaks disk.qcow2
+    [ "$status" = 0 ]
+    [ "$output" = "The following inconsistencies were found and repaired:
+
+    1 leaked clusters
+    0 corruptions
+
+Double checking the fixed image now...
+No errors were found on the image.
+15/16 = 93.75% allocated, 0.00% fragmented, 0.00% compressed clusters
+Image end offset: 1376256" ]
+    [ "$stderr" = "Leaked cluster 5 refcount=1 reference=0
+Repairing cluster 5 refcount=1 reference=0" ]
+    ok "$CAIRN_IMG" check disk.qcow2
+}
+
+@test "check -r leaks leaves errors, and -r all mends them" {
+    poke disk.qcow2 0x2000a 0000
+    fails 2 "$CAIRN_IMG" check -r leaks disk.qcow2
+    run "$CAIRN_IMG" check --repair=all disk.qcow2
+    [ "$status" = 0 ]
+    says "Repairing cluster 5 refcount=0 reference=1"
+    says "0 leaked clusters"
+    says "1 corruptions"
+    ok "$CAIRN_IMG" check disk.qcow2
+    ok "$CAIRN_IMG" compare -f raw -F qcow2 disk.raw disk.qcow2
+}
+
+@test "check -r all makes a new refcount structure" {
+    poke disk.qcow2 0x10000 0000000000020200
+    fails 1 "$CAIRN_IMG" check disk.qcow2
+    fails 1 "$CAIRN_IMG" check -r leaks disk.qcow2
+    says "need to be rebuilt"
+    run "$CAIRN_IMG" check -r all disk.qcow2
+    [ "$status" = 0 ]
+    says "Rebuilding refcount structure"
+    ok "$CAIRN_IMG" check disk.qcow2
+    ok "$CAIRN_IMG" compare -f raw -F qcow2 disk.raw disk.qcow2
+}
+
+@test "check -r all tells what it could not mend" {
+    poke disk.qcow2 0x40000 8000001000050000
+    run --separate-stderr "$CAIRN_IMG" check -r all --output=json disk.qcow2
+    [ "$status" = 2 ]
+    [ "$output" = '{
+    "image-end-offset": 1376256,
+    "total-clusters": 16,
+    "corruptions": 1,
+    "corruptions-fixed": 1,
+    "check-errors": 0,
+    "leaks-fixed": 1,
+    "allocated-clusters": 16,
+    "filename": "disk.qcow2",
+    "format": "qcow2",
+    "fragmented-clusters": 1
+}' ]
+}
+
+@test "check -r -q says what is mended on standard error only" {
+    poke disk.qcow2 0x40000 0000000000000000
+    run --separate-stderr "$CAIRN_IMG" check -q -r all disk.qcow2
+    [ "$status" = 0 ]
+    [ "$output" = "" ]
+    [[ $stderr == *"Repairing cluster 5"* ]]
+}
+
+@test "a corrupt image opens for reading only, and check -r all clears the mark" {
+    poke disk.qcow2 72 0000000000000002
+    ok "$CAIRN_IMG" compare -f raw -F qcow2 disk.raw disk.qcow2
+    fails 1 "$CAIRN_IMG" convert -n -O qcow2 disk.raw disk.qcow2
+    says "Image is corrupt; cannot be opened read/write"
+    ok "$CAIRN_IMG" check -r all disk.qcow2
+    ok "$CAIRN_IMG" convert -n -O qcow2 disk.raw disk.qcow2
+}
+
+@test "opening a dirty image for writing repairs it" {
+    poke disk.qcow2 72 0000000000000001
+    poke disk.qcow2 0x2000a 0000
+    ok "$CAIRN_IMG" info disk.qcow2
+    ok "$CAIRN_IMG" convert -n -O qcow2 disk.raw disk.qcow2
+    ok "$CAIRN_IMG" check disk.qcow2
+    ok "$CAIRN_IMG" compare -f raw -F qcow2 disk.raw disk.qcow2
+    [ "$(od -An -tx1 -j72 -N8 disk.qcow2)" = " 00 00 00 00 00 00 00 00" ]
+}
