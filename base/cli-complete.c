@@ -152,11 +152,8 @@ static void print_zsh(const char *program, const struct cli_command *const *comm
 
 /* ---- fish ---- */
 
-static void fish_option(const char *program, const char *command, const struct cli_option *option,
-                        GString *out)
+static void fish_option_words(const struct cli_option *option, GString *out)
 {
-    g_string_append_printf(out, "complete -c %s -n '__fish_seen_subcommand_from %s'", program,
-                           command);
     if (option->letters) {
         g_string_append_printf(out, " -s %c", option->letters[0]);
     }
@@ -183,10 +180,79 @@ static void print_fish(const char *program, const struct cli_command *const *com
         g_string_append(out, "'\n");
         for (const struct cli_option *o = command->options; o->field.name; o++) {
             if (cli_option_is_shown(o)) {
-                fish_option(program, command->name, o, out);
+                g_string_append_printf(out, "complete -c %s -n '__fish_seen_subcommand_from %s'",
+                                       program, command->name);
+                fish_option_words(o, out);
             }
         }
     }
+}
+
+static bool refuse_shell(const char *shell, GError **error)
+{
+    return error_set(error, EINVAL, "no completion for shell '%s'; there is bash, zsh, fish",
+                     shell);
+}
+
+/* ---- programs without commands ---- */
+
+static void print_own_bash(const char *program, const struct cli_command *command, GString *out)
+{
+    g_autofree char *name = function_name(program);
+    g_string_append_printf(out,
+                           "# bash completion of %s\n_%s()\n{\n"
+                           "    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
+                           "    COMPREPLY=()\n    [[ $cur == -* ]] && words='",
+                           program, name);
+    for (const struct cli_option *o = command->options; o->field.name; o++) {
+        if (cli_option_is_shown(o)) {
+            g_string_append_printf(out, "--%s ", o->field.name);
+        }
+    }
+    g_string_append_printf(out,
+                           "--help'\n    if [[ -n $words ]]; then\n"
+                           "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n    else\n"
+                           "        local IFS=$'\\n'\n"
+                           "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+                           "    fi\n}\ncomplete -o filenames -F _%s %s\n",
+                           name, program);
+}
+
+static void print_own_zsh(const char *program, const struct cli_command *command, GString *out)
+{
+    g_string_append_printf(out, "#compdef %s\n_arguments -s \\\n", program);
+    for (const struct cli_option *o = command->options; o->field.name; o++) {
+        if (cli_option_is_shown(o)) {
+            zsh_option(o, out);
+        }
+    }
+    g_string_append(out, "            '*'{-h,--help}'[show help]' '*:file:_files'\n");
+}
+
+static void print_own_fish(const char *program, const struct cli_command *command, GString *out)
+{
+    g_string_append_printf(out, "# fish completion of %s\n", program);
+    for (const struct cli_option *o = command->options; o->field.name; o++) {
+        if (cli_option_is_shown(o)) {
+            g_string_append_printf(out, "complete -c %s", program);
+            fish_option_words(o, out);
+        }
+    }
+}
+
+bool cli_print_own_completion(const char *program, const struct cli_command *command,
+                              const char *shell, GString *out, GError **error)
+{
+    if (!strcmp(shell, "bash")) {
+        print_own_bash(program, command, out);
+    } else if (!strcmp(shell, "zsh")) {
+        print_own_zsh(program, command, out);
+    } else if (!strcmp(shell, "fish")) {
+        print_own_fish(program, command, out);
+    } else {
+        return refuse_shell(shell, error);
+    }
+    return true;
 }
 
 bool cli_print_completion(const char *program, const struct cli_command *const *commands,
@@ -199,8 +265,7 @@ bool cli_print_completion(const char *program, const struct cli_command *const *
     } else if (!strcmp(shell, "fish")) {
         print_fish(program, commands, out);
     } else {
-        return error_set(error, EINVAL, "no completion for shell '%s'; there is bash, zsh, fish",
-                         shell);
+        return refuse_shell(shell, error);
     }
     return true;
 }

@@ -46,7 +46,7 @@ static GPtrArray *usage_words(const struct cli_command *command)
 void cli_print_usage(const char *program, const struct cli_command *command, GString *out)
 {
     g_autoptr(GPtrArray) words = usage_words(command);
-    g_string_append_printf(out, "%s %s", program, command->name);
+    g_string_append_printf(out, "%s%s%s", program, *command->name ? " " : "", command->name);
     for (guint i = 0; i < words->len; i++) {
         g_string_append_printf(out, " %s", (char *)words->pdata[i]);
     }
@@ -74,7 +74,7 @@ static void print_wrapped_usage(const char *program, const struct cli_command *c
     g_autoptr(GPtrArray) words = usage_words(command);
     g_ptr_array_add(words, NULL);
     gsize start = out->len;
-    g_string_append_printf(out, "  %s %s", program, command->name);
+    g_string_append_printf(out, "  %s%s%s", program, *command->name ? " " : "", command->name);
     print_filled((char **)words->pdata, out->len - start, 8, out);
 }
 

@@ -60,7 +60,8 @@ static void print_positional(const char *positional, GString *out)
 
 static void print_synopsis(const char *program, const struct cli_command *command, GString *out)
 {
-    g_string_append_printf(out, ".Sh SYNOPSIS\n.Nm %s Cm %s\n", program, command->name);
+    g_string_append_printf(out, ".Sh SYNOPSIS\n.Nm %s%s%s\n", program, *command->name ? " Cm " : "",
+                           command->name);
     for (const struct cli_option *o = command->options; o->field.name; o++) {
         if (cli_option_is_shown(o)) {
             g_string_append(out, ".Op");
@@ -116,7 +117,8 @@ static void print_examples(const struct cli_example *examples, GString *out)
 void cli_print_man(const char *program, const char *version, const struct cli_command *command,
                    GString *out)
 {
-    g_autofree char *page = g_strdup_printf("%s-%s", program, command->name);
+    bool own = !*command->name;
+    g_autofree char *page = g_strdup_printf("%s%s%s", program, own ? "" : "-", command->name);
     print_head(page, version, command->summary, out);
     print_synopsis(program, command, out);
     g_autofree char *summary = g_strdup_printf("%s", command->summary);
@@ -128,7 +130,9 @@ void cli_print_man(const char *program, const char *version, const struct cli_co
     print_notes(command->notes, out);
     print_options(command, out);
     print_examples(command->examples, out);
-    g_string_append_printf(out, ".Sh SEE ALSO\n.Xr %s 1\n", program);
+    if (!own) {
+        g_string_append_printf(out, ".Sh SEE ALSO\n.Xr %s 1\n", program);
+    }
 }
 
 void cli_print_man_index(const char *program, const char *version, const char *summary,

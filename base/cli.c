@@ -172,16 +172,21 @@ static bool parse_words(struct parser *parser, GError **error)
     return true;
 }
 
+static const char *subject(const struct cli_command *command)
+{
+    return *command->name ? command->name : "the program";
+}
+
 static bool check_names(const struct cli_command *command, const GPtrArray *names, GError **error)
 {
     int count = (int)names->len;
     if (count < command->min_positional) {
-        return error_set(error, EINVAL, "%s wants %s, and got %s", command->name,
+        return error_set(error, EINVAL, "%s wants %s, and got %s", subject(command),
                          command->positional, count ? "fewer names" : "no name");
     }
     if (command->max_positional >= 0 && count > command->max_positional) {
         return error_set(error, EINVAL, "unexpected argument '%s'; %s wants %s",
-                         (char *)names->pdata[command->max_positional], command->name,
+                         (char *)names->pdata[command->max_positional], subject(command),
                          command->max_positional ? command->positional : "no names");
     }
     return true;

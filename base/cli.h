@@ -27,7 +27,7 @@ struct cli_example {
 };
 
 struct cli_command {
-    const char *name;
+    const char *name;       /* "": the program itself, which has no commands */
     const char *summary;    /* one line, lower case, no full stop */
     const char *positional; /* as in a synopsis: "[-o OPTIONS] FILE [SIZE]" without the options:
                                "FILE [SIZE]" */
@@ -60,7 +60,7 @@ void cli_print_usage(const char *program, const struct cli_command *command, GSt
 /* The text of `PROGRAM NAME --help`. */
 void cli_print_help(const char *program, const struct cli_command *command, GString *out);
 
-/* A man(7) page PROGRAM-NAME(1). */
+/* A man(7) page PROGRAM-NAME(1), or PROGRAM(1), which is left without the section SEE ALSO. */
 void cli_print_man(const char *program, const char *version, const struct cli_command *command,
                    GString *out);
 
@@ -73,5 +73,9 @@ void cli_print_man_index(const char *program, const char *version, const char *s
  * commands. */
 bool cli_print_completion(const char *program, const struct cli_command *const *commands,
                           const char *shell, GString *out, GError **error);
+
+/* The same for a program without commands. */
+bool cli_print_own_completion(const char *program, const struct cli_command *command,
+                              const char *shell, GString *out, GError **error);
 
 #endif
