@@ -99,6 +99,11 @@ const char *driver_description(const struct blk_driver *driver)
     return driver->description;
 }
 
+bool driver_is_protocol(const struct blk_driver *driver)
+{
+    return driver->flags & DRIVER_PROTOCOL || driver->parse_name;
+}
+
 bool driver_is_format(const struct blk_driver *driver)
 {
     return driver->flags & DRIVER_FORMAT;

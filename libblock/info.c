@@ -12,6 +12,10 @@ bool node_co_info(struct blk_node *node, struct blk_info *ret_info, GError **err
             return false;
         }
         info.actual_size = below.actual_size;
+        if (node->driver->flags & DRIVER_FILTER) {
+            info.cluster_size = below.cluster_size;
+            info.vm_state_offset = below.vm_state_offset;
+        }
         node_info_clear(&below);
     }
     if (node->driver->info && !node->driver->info(node, &info, error)) {

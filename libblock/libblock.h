@@ -125,6 +125,7 @@ const struct blk_limits *node_limits(const struct blk_node *node);
 struct blk_info {
     int64_t virtual_size, actual_size; /* actual: bytes that the host file occupies, -1 unknown */
     int64_t cluster_size;              /* 0: not applicable */
+    int64_t vm_state_offset; /* guest offset past which a machine's state is kept; 0: nowhere */
     bool dirty, encrypted, compressed;
     char *backing_filename;      /* as written in the image */
     char *full_backing_filename; /* resolved */
@@ -382,6 +383,7 @@ const struct field *driver_create_options(const struct blk_driver *driver);
 const char *driver_name(const struct blk_driver *driver);
 const char *driver_description(const struct blk_driver *driver);
 bool driver_is_format(const struct blk_driver *driver);
+bool driver_is_protocol(const struct blk_driver *driver); /* or is named like one */
 
 #include "libblock/job.h"
 #include "libblock/jobs/convert.h"

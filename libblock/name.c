@@ -93,7 +93,7 @@ const struct blk_driver *name_find_protocol(struct blk_graph *graph, const char 
     if (!driver) {
         driver = graph_find_driver(graph, word);
     }
-    if (!driver || !(driver->flags & DRIVER_PROTOCOL || driver->parse_name)) {
+    if (!driver || !driver_is_protocol(driver)) {
         error_set(error, EINVAL, "unknown protocol '%s' (a file of this name is './%s')", word,
                   name);
         return NULL;

@@ -195,6 +195,7 @@ bool qcow2_info(struct blk_node *node, struct blk_info *info, GError **error)
     const struct qcow2_image *image = qcow2_image(node);
     const struct qcow2_header *h = &image->header;
     info->cluster_size = image->cluster_size;
+    info->vm_state_offset = align_up(node->size, image->cluster_size << image->l2_bits);
     info->dirty = h->incompatible & QCOW2_INCOMPAT_DIRTY;
     info->encrypted = h->crypt_method;
     info->backing_filename = g_strdup(h->backing_file);

@@ -10,6 +10,7 @@
  * the longest requests.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "libblock/driver.h"
@@ -204,13 +205,16 @@ static bool check_limits(const struct debug_options *o, int64_t child_align, GEr
 
 static bool read_config(struct debug_state *s, const char *name, GError **error)
 {
-    g_autofree char *text = NULL;
-    gsize length = 0;
-    g_autoptr(GError) bad = NULL;
-    if (!g_file_get_contents(name, &text, &length, &bad)) {
-        return error_set(error, EINVAL, "Could not open '%s': %s", name, bad->message);
+    FILE *file = fopen(name, "re");
+    if (!file) {
+        return error_set_errno(error, errno, "could not open '%s'", name);
     }
-    if (length > CONFIG_MAX || strlen(text) != length) {
+    g_autofree char *text = g_malloc(CONFIG_MAX + 1);
+    size_t length = fread(text, 1, CONFIG_MAX, file);
+    bool whole = !ferror(file) && feof(file);
+    fclose(file);
+    text[length] = 0;
+    if (!whole || strlen(text) != length) {
         return error_set(error, EINVAL, "'%s' is no file of rules: too long, or not text", name);
     }
     return rules_parse_config(text, name, s->rules, error);
