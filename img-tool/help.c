@@ -12,7 +12,6 @@
 #include "formats/formats.h"
 #include "img-tool/tool.h"
 
-#define COMPAT_VERSION "11.1.3" /* the qemu-img whose command line and output ours follow */
 #define LINE_COLUMNS 77
 
 /* The names of all drivers, wrapped. */
@@ -32,28 +31,17 @@ static void print_formats(GString *out)
     g_string_append_c(out, '\n');
 }
 
-static void print_version(GString *out)
-{
-    if (tool_is_compat()) {
-        g_string_append_printf(out, "qemu-img version " COMPAT_VERSION " (cairn %s)\n",
-                               PACKAGE_VERSION);
-    } else {
-        g_string_append_printf(out, "%s version %s\n", tool_program(), PACKAGE_VERSION);
-    }
-}
-
 bool help_print_version(GError **error)
 {
-    g_autoptr(GString) out = g_string_new(NULL);
-    print_version(out);
-    return tool_print(out->str, error);
+    g_autofree char *text = tool_version();
+    return tool_print(text, error);
 }
 
 bool help_print(GError **error)
 {
     const char *program = tool_program();
-    g_autoptr(GString) out = g_string_new(NULL);
-    print_version(out);
+    g_autofree char *version = tool_version();
+    g_autoptr(GString) out = g_string_new(version);
     g_string_append_printf(out,
                            "Create, inspect, convert and compare disk images.\n\n"
                            "Usage: %s [-T PATTERN] COMMAND [OPTIONS]\n"

@@ -134,9 +134,9 @@ static void print_limits(GString *out, int indent, const json_t *limits)
     }
 }
 
-static void print_specific(GString *out, int indent, const json_t *info)
+static void print_specific(GString *out, int indent, const json_t *specific)
 {
-    const json_t *data = json_object_get(json_object_get(info, "format-specific"), "data");
+    const json_t *data = json_object_get(specific, "data");
     if (json_object_size(data)) {
         g_string_append_printf(out, "%*sFormat specific information:\n", indent, "");
         print_members(out, indent + STEP, data);
@@ -156,7 +156,7 @@ static void print_children(GString *out, int indent, const json_t *info, const c
         print_line(out, indent + STEP, "protocol type", get_string(of, "format"));
         print_sizes(out, indent + STEP, of, "file length");
         print_limits(out, indent + STEP, json_object_get(of, "limits"));
-        print_specific(out, indent + STEP, of);
+        print_specific(out, indent + STEP, json_object_get(of, "format-specific"));
         print_children(out, indent + STEP, of, child_path);
     }
 }
@@ -179,6 +179,11 @@ void info_print_text(const json_t *info, GString *out)
     print_backing(out, 0, info);
     print_snapshots(out, 0, json_object_get(info, "snapshots"));
     print_limits(out, 0, json_object_get(info, "limits"));
-    print_specific(out, 0, info);
+    print_specific(out, 0, json_object_get(info, "format-specific"));
     print_children(out, 0, info, "");
+}
+
+void info_print_specific(const json_t *specific, GString *out)
+{
+    print_specific(out, 0, specific);
 }

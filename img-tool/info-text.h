@@ -10,4 +10,7 @@
 /* Appends the text of one image. */
 void info_print_text(const json_t *info, GString *out);
 
+/* Appends the format's own part of it, {"type": ..., "data": ...}; NULL: nothing. */
+void info_print_specific(const json_t *specific, GString *out);
+
 #endif

@@ -1,10 +1,12 @@
 # For every bats file: `load ../helper`. Each test gets a folder of its own as working directory and
-# these programs: $CAIRN_IMG, $QEMU_IMG.
+# these programs: $CAIRN_IMG, $CAIRN_IO, $QEMU_IMG, $QEMU_IO.
 : "${abs_top_srcdir:=$(git -C "$BATS_TEST_DIRNAME" rev-parse --show-toplevel)}"
 : "${abs_top_builddir:=$abs_top_srcdir/build}"
 : "${CAIRN_IMG:=$abs_top_builddir/cairn-img}"
+: "${CAIRN_IO:=$abs_top_builddir/cairn-io}"
 : "${QEMU_IMG:=qemu-img}"
-export abs_top_srcdir abs_top_builddir CAIRN_IMG QEMU_IMG
+: "${QEMU_IO:=qemu-io}"
+export abs_top_srcdir abs_top_builddir CAIRN_IMG CAIRN_IO QEMU_IMG QEMU_IO
 export LC_ALL=C
 
 setup() {

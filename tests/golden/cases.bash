@@ -75,6 +75,93 @@ measure-format|measure -O file --size 1M
 END
 }
 
+# ---- cairn-io ----
+
+golden_io_images() {
+    golden_images
+    truncate -s 1M plain.raw
+    "${QEMU_IO:-qemu-io}" -f raw -c 'write -q -P 3 64k 4k' plain.raw
+    printf abc >source
+    printf '[inject-error]\nevent = "write_aio"\nerrno = "28"\n' >full.conf
+}
+
+# NAME|OPTIONS AND FILE|COMMAND;;COMMAND...
+golden_io_cases() {
+    cat <<'END'
+read|v3.qcow2|read 0 64k;;read -P 1 64k 200k;;read -P 2 64k 64k;;read -P 1 -s 64k 0 128k;;read -P 1 -l 64k 0 128k
+read-dump|v3.qcow2|read -v 65530 12;;read -v -P 1 64k 40;;read -q -v 0 8;;readv -v 64k 4 8 20
+read-terse|v3.qcow2|read -C 0 4k;;read -C -q 0 4k;;read -p 0 4k;;read -r 1 3;;read 0 0
+read-wrong|v3.qcow2|read 10M 1k;;read 0 1t;;read a 1;;read -P 300 0 1;;read -P x 0 1;;read -l 10 0 4k;;read -P 1 -s 3k -l 2k 0 4k;;read 0 1 2;;read 0;;read -x 0 1;;read 0 -1
+read-state-wrong|v3.qcow2|read -b 1 512;;read -b 0 1;;write -b 1 512;;write -c 0 1;;write -c 1 64k
+numbers|v3.qcow2|read -- -1 1;;read -- 0 -1;;read 1.5k 512;;read 99999999999999999999999 1;;read 8E 1;;read 1k 1kk;;read 0x200 0x10;;read 0 1B;;read 0 1b;;read 0 .5k;;read 0 1e3;;read 0 0x
+write|v3.qcow2|write 0 64k;;write -P 7 3 512;;write -P 0x10 4k 1k;;write -P 010 8k 1k;;read -P 8 8k 1k;;write -C 0 1k;;write -q 0 1;;write 0 3;;write 10M 1k
+write-zero|v3.qcow2|write -z 64k 64k;;write -zu 128k 64k;;write -z 1 3;;read -P 0 128k 64k;;map
+write-file|v3.qcow2|write -s source 0 10;;read -v 0 16;;write -s none 0 10;;write -s /dev/null 0 1k
+write-wrong|v3.qcow2|write -P 1 -z 0 64k;;write -u 0 64k;;write -n 0 4k;;write -s source -P 1 0 10;;write -bz 0 64k;;write -fc 0 64k;;write -z 0 4G;;write 0 4G
+write-fua|v3.qcow2|write -f 0 512;;write -fz 0 1k
+writev|v3.qcow2|writev 0 4k 8k 512;;readv -P 205 0 4k 8k;;writev 0 3;;writev 0;;writev -P 300 0 1;;writev -x 0 1;;writev 10M 1;;readv 0 3G;;readv 0 1G 1G 1G;;readv 10M 1;;readv 0 x
+write-packed|v3.qcow2|write -c 8M 64k;;write -c 0 1k;;read -P 205 8M 64k
+discard|v3.qcow2|discard 64k 64k;;discard -q 0 64k;;discard -C 0 64k;;discard 0 3;;discard 100M 1;;discard 0 4G;;discard 0 x;;discard
+flush|v3.qcow2|flush
+length|v3.qcow2|length;;truncate 20M;;length;;truncate -m foo 22M;;truncate x;;truncate;;truncate 9E
+info|v3.qcow2|info
+info-v2|v2.qcow2|info
+info-raw|-f raw plain.raw|info;;map;;alloc 0;;alloc 0 1M
+info-file|--image-opts driver=file,filename=plain.raw|info;;map
+map|v3.qcow2|map
+map-overlay|over.qcow2|map;;read -P 1 64k 64k;;write 64k 1k;;map
+alloc|v3.qcow2|alloc 0 128k;;alloc 64k;;alloc 3;;alloc 64k 3;;alloc 100M;;alloc 0 100M;;alloc x;;alloc 0 x;;alloc 0 -1;;alloc 9M 2M;;alloc 0 0
+aio|v3.qcow2|aio_write 0 64k;;aio_flush;;aio_read -P 205 0 64k;;aio_flush;;aio_read -P 1 0 64k;;aio_flush;;aio_read -v 0 16;;aio_flush;;aio_discard 0 64k;;aio_flush
+aio-zero|v3.qcow2|aio_write -z -q 64k 64k;;aio_flush;;aio_read -P 0 64k 64k;;aio_flush
+aio-wrong|v3.qcow2|aio_read 0;;aio_read x 1;;aio_read 10M 1k;;aio_flush;;aio_write 10M 1k;;aio_flush;;aio_read -i 0 1;;aio_write -i 0 1;;aio_write -z 0 1k 1k;;aio_write -u 0 1;;aio_discard 10M 1;;aio_flush
+no-file||length;;close;;info;;map;;flush;;alloc 0;;discard 0 1k;;truncate 1;;read 0 1
+open||open v3.qcow2;;length;;open plain.raw;;close;;close;;open none;;open -x;;open a b;;open
+open-read-only||open -r v3.qcow2;;write 0 1k;;truncate 1M;;discard 0 1k;;flush
+open-options||open -o driver=raw v3.qcow2;;info;;close;;open -o driver=qcow2,file.filename=v2.qcow2;;length
+open-snapshot||open -s v3.qcow2;;write -P 9 64k 64k;;read -P 9 64k 64k;;close;;open v3.qcow2;;read -P 1 64k 64k
+reopen|v3.qcow2|reopen;;reopen -r;;write 0 1k;;reopen -w;;write 0 1k;;reopen -c none;;reopen -c foo;;reopen -r -w;;reopen -x;;reopen a;;reopen -r -r
+missing|none.qcow2|length
+probed|plain.raw|length
+read-only|-r v3.qcow2|write 0 1;;read 0 1
+bad-aio|-i foo v3.qcow2|length
+bad-cache|-t foo v3.qcow2|length
+bad-discard|-d foo v3.qcow2|length
+bad-format|-f foo v3.qcow2|length
+native|-i native v3.qcow2|length
+uncached|-k -n v3.qcow2|read 0 1
+options|--image-opts driver=qcow2,file.filename=v3.qcow2|length
+options-format|--image-opts -f qcow2 driver=qcow2,file.filename=v3.qcow2|length
+misalign|-m v3.qcow2|read 0 512;;write -q 1 3;;read -P 205 1 3
+share|-U -r v3.qcow2|read 0 1
+copy-on-read|-C over.qcow2|map;;read -P 1 64k 64k;;map
+copy-on-read-only|-C -r over.qcow2|map
+snapshot|-s v3.qcow2|write -q 0 64k;;info
+break|blkdebug::v3.qcow2|break write_aio A;;aio_write 0 64k;;wait_break A;;resume A;;aio_flush;;resume A;;remove_break A;;break foo B
+break-two|blkdebug::v3.qcow2|break write_aio A;;break write_aio B;;remove_break A;;aio_write 0 64k;;wait_break B;;resume B;;aio_flush
+no-break|v3.qcow2|break write_aio A;;resume A;;remove_break A;;wait_break
+no-rules|blkdebug:none.conf:v3.qcow2|length
+sleep|v3.qcow2|sleep 1;;sleep x;;sleep
+signal|v3.qcow2|sigraise x;;sigraise 0;;sigraise;;sigraise 15
+words|v3.qcow2|length x;;close x;;map x;;bogus;;;;q;;length
+alias|v3.qcow2|write -P 7 0 512;;r -P 7 0 512;;w -q 0 1;;a 0;;l;;i;;f;;c
+compress-file|--image-opts driver=compress,file.filename=plain.raw|length
+END
+}
+
+# golden_io_run PROGRAM OPTIONS COMMANDS: over fresh copies of the images in ../images; rates, times and the
+# program's name masked.
+golden_io_run() {
+    local status=0 words=() commands=() line
+    rm -rf work && cp -r images work
+    read -ra words <<<"$2"
+    while read -r line; do commands+=(-c "$line"); done <<<"${3//;;/$'\n'}"
+    (cd work && exec "$1" "${commands[@]}" "${words[@]}") </dev/null >.stdout 2>.stderr || status=$?
+    sed -E 's/; [0-9:.]+( sec)? \([0-9.inf]+ [A-Za-z]+\/sec and [0-9.inf]+ ops\/sec\)/; TIME (RATE)/
+            s/^([0-9]+,1),.*/\1,TIME,RATES/' .stdout
+    sed -E 's/^/stderr: /; s/qemu-io(-peer)?:/PROGRAM:/; s/cairn-io:/PROGRAM:/' .stderr
+    echo "status $status"
+}
+
 # golden_run PROGRAM COMMAND: its stdout and exit status, with what depends on the file system taken out;
 # a JSON object with its keys sorted.
 golden_run() {

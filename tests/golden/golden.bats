@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# cairn-img prints what qemu-img 11.1 printed for the same command over the same images.
+# cairn-img and cairn-io print what qemu-img and qemu-io 11.1 printed for the same command over the same images.
 load ../bats/helper
 load cases
 
@@ -49,4 +49,29 @@ compare() {
 @test "measure" {
     require qemu-img qemu-io
     compare 'measure-*'
+}
+
+# compare_io GLOB: every case of cairn-io whose name matches; shows each difference.
+compare_io() {
+    local name options commands differ=0 count=0
+    mkdir images
+    (cd images && golden_io_images)
+    while IFS='|' read -r name options commands; do
+        [[ $name == $1 ]] || continue
+        golden_io_run "$CAIRN_IO" "$options" "$commands" >ours
+        diff -u --label "11.1: $options: $commands" --label ours \
+            "$abs_top_srcdir/tests/golden/io/$name.out" ours || differ=1
+        count=$((count + 1))
+    done < <(golden_io_cases)
+    [ "$count" -gt 0 ] && return $differ
+}
+
+@test "cairn-io: reading and writing" {
+    require qemu-img qemu-io
+    compare_io '@(read|write|numbers|discard|flush)*'
+}
+
+@test "cairn-io: images as a whole" {
+    require qemu-img qemu-io
+    compare_io '!(read|write|numbers|discard|flush)*'
 }

@@ -13,6 +13,9 @@ install_here() {
     install_here
     local root=dest/opt/cairn page
     [ -x $root/bin/cairn-img ]
+    [ -x $root/bin/cairn-io ]
+    [ -s $root/share/bash-completion/completions/cairn-io ]
+    [ -s $root/share/man/man1/cairn-io.1 ]
     [ -e $root/lib/libblock.so ]
     [ -e $root/include/blk.h ]
     [ -e $root/lib/pkgconfig/libblock.pc ]
@@ -29,6 +32,7 @@ install_here() {
     install_here
     [ -L dest/opt/cairn/libexec/cairn/compat/qemu-img ]
     [ "$(readlink dest/opt/cairn/libexec/cairn/compat/qemu-img)" = /opt/cairn/bin/cairn-img ]
+    [ "$(readlink dest/opt/cairn/libexec/cairn/compat/qemu-io)" = /opt/cairn/bin/cairn-io ]
     [ ! -e dest/opt/cairn/bin/qemu-img ]
 }
 
