@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "libblock/libblock.h"
 #include "tests/tools/qcow2-ref.h"
+#include "tests/tools/tally.h"
 
 enum { MAX_BATCH = 6 };
 
@@ -419,18 +420,13 @@ static void test_sequences(void)
         sequence_run(run.family, seed, folder, seed % 200 == 1);
     }
     remove_folder(folder);
+    tally_print("sequences", run.count);
 }
 
-static int64_t from_environment(const char *name, int64_t dflt)
-{
-    const char *text = g_getenv(name);
-    return text ? g_ascii_strtoll(text, NULL, 10) : dflt;
-}
-
-/* A slice for every day, the whole suite's count, or a long run. */
+/* A slice for every day, or the whole suite's count; tests/shards asks for its own. */
 static int64_t how_many(void)
 {
-    return g_test_slow() ? 200000 : g_getenv("CAIRN_SUITE") ? 10000 : 500;
+    return g_getenv("CAIRN_SUITE") ? 10000 : 500;
 }
 
 int sequence_main(int argc, char **argv, enum world_family family)
@@ -439,8 +435,8 @@ int sequence_main(int argc, char **argv, enum world_family family)
     g_test_init(&argc, &argv, NULL);
     g_set_prgname(argv[0]);
     run.family = family;
-    run.seed = (uint64_t)from_environment("SEED", 1);
-    run.count = from_environment("COUNT", how_many());
+    run.seed = (uint64_t)tally_environment("SEED", 1);
+    run.count = tally_environment("COUNT", how_many());
     for (size_t i = 0; i < G_N_ELEMENTS(fatal); i++)
         signal(fatal[i], on_fatal);
     g_test_add_func("/model/sequences", test_sequences);

@@ -12,8 +12,8 @@
 void sequence_run(enum world_family family, uint64_t seed, const char *folder, bool sample);
 
 /* The whole program: one GLib test case that runs 500 sequences from seed 1; 10,000 with
- * CAIRN_SUITE in the environment, as ./quickstart test sets it, and 200,000 in check-long. The
- * environment may say SEED and COUNT; a failure prints how to repeat it. */
+ * CAIRN_SUITE in the environment, as ./quickstart test sets it. The environment may say SEED and
+ * COUNT, as check-long does; a failure prints how to repeat it. */
 int sequence_main(int argc, char **argv, enum world_family family);
 
 #endif

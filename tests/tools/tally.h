@@ -1,7 +1,7 @@
 /*
  * What a test program tells the programs that run it: how many states, sequences
  * or kills it went through, as a line "# tally NAME COUNT" that tests/run adds up
- * into its report and tests/long into its log; and the seeds it is asked to run.
+ * into its report and tests/shards into its log; and the seeds it is asked to run.
  */
 #ifndef CAIRN_TESTS_TALLY_H
 #define CAIRN_TESTS_TALLY_H
