@@ -15,7 +15,7 @@
  *
  *   co_open        filters: nothing to do; the size is that of the child
  *   co_close       nothing to do
- *   reopen         refused
+ *   co_reopen      nothing to do: the flags of the node and its file change
  *   limits         those of the `file` child
  *   co_read        pass on to the `file` child
  *   co_write       pass on to the `file` child; without a child the node is read-only
@@ -81,7 +81,10 @@ struct blk_driver {
                     GError **error); /* `rest`: options not in the table; take what is known */
     bool (*co_close)(struct blk_node *node,
                      GError **error); /* writes what is pending; memory is freed in any case */
-    bool (*reopen)(struct blk_node *node, uint32_t flags, GError **error);
+    /* `flags` are to become node->flags, and are those of the `file` child already when the node
+     * becomes writable; when it ends to be, that child changes afterwards. Nothing changes on
+     * failure. */
+    bool (*co_reopen)(struct blk_node *node, uint32_t flags, GError **error);
     void (*limits)(struct blk_node *node, struct blk_limits *limits);
     int (*co_read)(struct blk_node *node, int64_t offset, int64_t length, struct span span);
     int (*co_write)(struct blk_node *node, int64_t offset, int64_t length, struct span span,
@@ -233,9 +236,6 @@ struct blk_node *node_co_open_child(struct blk_node *parent, json_t *rest, const
 struct blk_node *node_co_open_reference(struct blk_node *parent, const char *name,
                                         const char *format, uint32_t flags, const char *role,
                                         GError **error);
-
-/* `name` (from inside an image at `base`) resolved against the folder of `base`. */
-char *name_resolve(const char *base, const char *name);
 
 /* Reads or writes one buffer of a child; for metadata. */
 int node_co_pread(struct blk_node *node, int64_t offset, int64_t length, void *buf);

@@ -93,6 +93,15 @@ struct blk_node *node_open_over(struct blk_node *file, const char *driver, json_
 struct blk_node *node_co_open_over(struct blk_node *file, const char *driver, json_t *options,
                                    uint32_t flags, GError **error);
 
+/* Changes how an open node and the files below it are accessed: NODE_RDWR, NODE_UNSHARED and
+ * NODE_FORCE_SHARE of `flags` count, and locks follow them. Its backing file stays as it is. On
+ * failure nothing has changed. */
+bool node_co_reopen(struct blk_node *node, uint32_t flags, GError **error);
+bool node_reopen(struct blk_node *node, uint32_t flags, GError **error);
+
+/* `name` (from inside an image at `base`) resolved against the folder of `base`. */
+char *name_resolve(const char *base, const char *name);
+
 struct blk_node *node_ref(struct blk_node *node);
 
 /* Drops a reference; the last one flushes and closes the node and its children. False when anything
@@ -105,7 +114,14 @@ const char *node_driver_name(const struct blk_node *node); /* "qcow2" */
 const char *node_filename(
     const struct blk_node *node); /* as people may type it again; "json:{...}" if need be */
 bool node_is_writable(const struct blk_node *node);
-bool node_was_probed(const struct blk_node *node);          /* the format was guessed, not told */
+bool node_was_probed(const struct blk_node *node); /* the format was guessed, not told */
+
+/* Whether the image whose format was guessed may as well be the raw disk of a guest that has
+ * written another format's signature into it: what in its first sectors says so, in words for a
+ * message; NULL: nothing, or the format was told. Ask before changing an image as a whole. */
+const char *node_doubt(struct blk_node *node);
+const char *node_co_doubt(struct blk_node *node);
+
 struct blk_node *node_file(const struct blk_node *node);    /* the primary child, or NULL */
 struct blk_node *node_backing(const struct blk_node *node); /* the backing child, or NULL */
 struct blk_graph *node_graph(const struct blk_node *node);

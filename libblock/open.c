@@ -147,17 +147,47 @@ static struct blk_node *open_co_driver(const struct open_request *request, json_
     return NULL;
 }
 
-/* Gives the file below a node its final flags, which is when locks are taken. */
-static bool settle_flags(struct blk_node *node, uint32_t flags, GError **error)
+static bool settle_co_flags(struct blk_node *node, uint32_t flags, GError **error);
+
+static bool settle_co_file(struct blk_node *node, uint32_t flags, GError **error)
 {
-    if (node->file && !settle_flags(node->file, child_flags(node->driver, flags), error)) {
+    return !node->file || settle_co_flags(node->file, child_flags(node->driver, flags), error);
+}
+
+static bool settle_co_driver(struct blk_node *node, uint32_t flags, GError **error)
+{
+    return !node->driver->co_reopen || node->driver->co_reopen(node, flags, error);
+}
+
+/* Gives a node and the file below it other flags, which is when locks are taken. Who begins to
+ * write needs the file first; who ends, has it last. */
+static bool settle_co_flags(struct blk_node *node, uint32_t flags, GError **error)
+{
+    bool ends = (node->flags & NODE_RDWR) && !(flags & NODE_RDWR);
+    bool first = ends ? settle_co_driver(node, flags, error) : settle_co_file(node, flags, error);
+    if (!first) {
         return false;
     }
-    if (node->driver->reopen && !node->driver->reopen(node, flags, error)) {
+    if (!(ends ? settle_co_file(node, flags, error) : settle_co_driver(node, flags, error))) {
+        ends ? settle_co_driver(node, node->flags, NULL) : settle_co_file(node, node->flags, NULL);
         return false;
     }
     node->flags = flags;
     return true;
+}
+
+bool node_co_reopen(struct blk_node *node, uint32_t flags, GError **error)
+{
+    const uint32_t changing = NODE_RDWR | NODE_UNSHARED | NODE_FORCE_SHARE;
+    flags = (node->flags & ~changing) | (flags & changing);
+    int ret = node->flags & NODE_RDWR ? node_co_flush(node) : 0;
+    if (ret) {
+        return error_set_errno(error, -ret, "could not flush '%s'", node_filename(node));
+    }
+    node_co_drain_begin(node);
+    bool done = settle_co_flags(node, flags, error);
+    node_drain_end(node);
+    return done;
 }
 
 static const char *file_key(const struct blk_driver *driver)
@@ -204,7 +234,7 @@ static struct blk_node *open_co_probed(const struct open_request *request, json_
     uint32_t final = driver ? (child_flags(driver, file->flags) & ~(uint32_t)NODE_NO_LOCK) |
                                   (flags & NODE_NO_LOCK)
                             : 0;
-    if (!driver || !settle_flags(file, final, error)) {
+    if (!driver || !settle_co_flags(file, final, error)) {
         node_co_close(file, NULL);
         return NULL;
     }

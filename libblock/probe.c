@@ -38,3 +38,36 @@ const struct blk_driver *probe_co_driver(struct blk_node *file, GError **error)
     }
     return driver;
 }
+
+/* What disks have in their first sectors. */
+static const struct {
+    int offset, length;
+    const char *bytes, *what;
+} disk_marks[] = {
+    {510, 2, "\x55\xaa", "a boot sector"},
+    {512, 8, "EFI PART", "a partition table"},
+    {512, 8, "LABELONE", "an LVM volume"},
+    {1080, 2, "\x53\xef", "an ext file system"},
+};
+
+const char *node_co_doubt(struct blk_node *node)
+{
+    uint8_t head[PROBE_BYTES];
+    struct blk_info info;
+    if (!node->probed || (node->driver->flags & DRIVER_PLAIN) || !node_co_info(node, &info, NULL)) {
+        return NULL;
+    }
+    int64_t len = MIN(MIN(node_size(node->file), info.cluster_size), PROBE_BYTES);
+    node_info_clear(&info);
+    if (node_co_pread(node->file, 0, len, head)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(disk_marks); i++) {
+        int64_t end = disk_marks[i].offset + disk_marks[i].length;
+        if (end <= len &&
+            !memcmp(head + disk_marks[i].offset, disk_marks[i].bytes, disk_marks[i].length)) {
+            return disk_marks[i].what;
+        }
+    }
+    return NULL;
+}

@@ -147,6 +147,19 @@ struct blk_node *node_open_over(struct blk_node *file, const char *driver, json_
     return call.result;
 }
 
+static void sync_co_reopen(void *arg)
+{
+    struct control_call *c = arg;
+    c->ok = node_co_reopen(c->node, c->flags, c->error);
+}
+
+bool node_reopen(struct blk_node *node, uint32_t flags, GError **error)
+{
+    struct control_call call = {.node = node, .flags = flags, .error = error};
+    loop_call(node->graph->loop, sync_co_reopen, &call);
+    return call.ok;
+}
+
 static void sync_co_close(void *arg)
 {
     struct control_call *c = arg;
@@ -268,5 +281,23 @@ bool node_is_preallocated(struct blk_node *node)
 {
     struct preallocated_call call = {node, false};
     loop_call(node->graph->loop, sync_co_is_preallocated, &call);
+    return call.result;
+}
+
+struct doubt_call {
+    struct blk_node *node;
+    const char *result;
+};
+
+static void sync_co_doubt(void *arg)
+{
+    struct doubt_call *c = arg;
+    c->result = node_co_doubt(c->node);
+}
+
+const char *node_doubt(struct blk_node *node)
+{
+    struct doubt_call call = {node, NULL};
+    loop_call(node->graph->loop, sync_co_doubt, &call);
     return call.result;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "qcow2/commit.h"
+#include "qcow2/empty.h"
 #include "qcow2/measure.h"
 #include "qcow2/rewrite.h"
 
@@ -44,5 +45,6 @@ static const char *const names[] = {NULL};
 const struct amend_ops qcow2_amend_ops = {
     .names = names,
     .co_set_backing = co_set_backing,
+    .co_empty = qcow2_co_empty,
     .co_measure = qcow2_co_measure,
 };

@@ -197,8 +197,7 @@ static int co_out_refblocks(struct out *out, const struct qcow2_layout *l)
     return ret;
 }
 
-/* The tables, each padded to whole clusters, but for an L1 table that ends the file. */
-static int co_write_tables(struct blk_node *file, const struct qcow2_layout *l)
+int qcow2_co_write_tables(struct blk_node *file, const struct qcow2_layout *l)
 {
     const uint64_t copied = UINT64_C(1) << 63;
     struct out out = {.file = file, .buf = g_try_malloc(BUFFER), .offset = l->reftable_offset};
@@ -271,7 +270,7 @@ bool qcow2_co_create(const struct blk_create *create, GError **error)
     if (!qcow2_header_encode(&header, cluster, error)) {
         return false;
     }
-    int ret = co_write_tables(create->file, &layout);
+    int ret = qcow2_co_write_tables(create->file, &layout);
     if (!ret && !co_extend(create, &layout, o->preallocation, error)) {
         return false;
     }

@@ -5,6 +5,7 @@
 #define CAIRN_QCOW2_CREATE_H
 
 #include "qcow2/image.h"
+#include "qcow2/layout.h"
 
 /* blk_create.options: names and defaults of QEMU 11.1. */
 struct qcow2_create_options {
@@ -27,6 +28,10 @@ bool qcow2_create_is_v3(const struct qcow2_create_options *options);
 
 /* Whether space for all of the disk is taken at once. */
 bool qcow2_create_fills(const struct qcow2_create_options *options);
+
+/* Writes the tables of a new image, each padded to whole clusters, but for an L1 table that ends
+ * the file. */
+int qcow2_co_write_tables(struct blk_node *file, const struct qcow2_layout *layout);
 
 /* The driver's co_create. */
 bool qcow2_co_create(const struct blk_create *create, GError **error);

@@ -34,6 +34,7 @@ const struct blk_driver qcow2_driver = {
     .probe = probe,
     .co_open = qcow2_co_open,
     .co_close = qcow2_co_close,
+    .co_reopen = qcow2_co_reopen,
     .limits = qcow2_limits,
     .co_read = qcow2_co_read,
     .co_write = qcow2_co_write,

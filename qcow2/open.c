@@ -180,6 +180,14 @@ static bool make_caches(struct qcow2_image *image, GError **error)
     return true;
 }
 
+bool qcow2_caches_reset(struct qcow2_image *image, GError **error)
+{
+    qcow2_cache_free(image->l2);
+    qcow2_cache_free(image->refblocks);
+    image->l2 = image->refblocks = NULL;
+    return make_caches(image, error);
+}
+
 /* ---- backing file ---- */
 
 /* The user's word on the backing file: absent, none, only a driver, or a whole node. */
@@ -269,6 +277,38 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
            (!write || co_begin_writing(image, error)) && make_caches(image, error) &&
            co_load_l1(image, error) && (!write || qcow2_co_refcounts_open(image, error)) &&
            co_open_backing(node, rest, error);
+}
+
+/* An open image begins to be written: what a repair has changed is read anew. */
+static bool co_become_writable(struct qcow2_image *image, GError **error)
+{
+    bool dirty = image->header.incompatible & QCOW2_INCOMPAT_DIRTY;
+    if (!co_begin_writing(image, error)) {
+        return false;
+    }
+    if (dirty) {
+        g_clear_pointer(&image->l1, g_free);
+        if (!co_load_l1(image, error) || !qcow2_caches_reset(image, error)) {
+            return false;
+        }
+    }
+    return image->freed ? qcow2_co_refcounts_reload(image, error)
+                        : qcow2_co_refcounts_open(image, error);
+}
+
+bool qcow2_co_reopen(struct blk_node *node, uint32_t flags, GError **error)
+{
+    struct qcow2_image *image = qcow2_image(node);
+    if (!((flags ^ node->flags) & NODE_RDWR) || (flags & NODE_REPAIR)) {
+        return true;
+    }
+    if (flags & NODE_RDWR) {
+        return co_become_writable(image, error);
+    }
+    int ret = qcow2_co_commit_all(image);
+    image->writable = false;
+    return !ret ||
+           error_set_errno(error, -ret, "could not write the tables of '%s'", node_filename(node));
 }
 
 bool qcow2_co_open(struct blk_node *node, json_t *rest, GError **error)

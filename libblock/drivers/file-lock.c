@@ -126,3 +126,21 @@ bool file_lock_set(int fd, const char *filename, struct file_lock *held, struct 
     *held = wanted;
     return true;
 }
+
+bool file_lock_move(int old_fd, int new_fd, const char *filename, struct file_lock *held,
+                    struct file_lock wanted, bool required, GError **error)
+{
+    const struct file_lock none = {0, 0};
+    int ret = take(new_fd, &none, &wanted);
+    drop(old_fd, held, &none);
+    if (ret ? !required : check(new_fd, filename, &wanted, error)) {
+        *held = ret ? none : wanted;
+        return true;
+    }
+    if (ret) {
+        error_set_errno(error, -ret, "could not lock '%s'", filename);
+    }
+    drop(new_fd, &wanted, &none);
+    take(old_fd, &none, held);
+    return false;
+}

@@ -29,4 +29,9 @@ struct file_lock file_lock_for_flags(uint32_t flags);
 bool file_lock_set(int fd, const char *filename, struct file_lock *held, struct file_lock wanted,
                    bool required, GError **error);
 
+/* As file_lock_set() when the file gets another descriptor: `new_fd` takes over what `old_fd`
+ * holds. On failure that still holds it. */
+bool file_lock_move(int old_fd, int new_fd, const char *filename, struct file_lock *held,
+                    struct file_lock wanted, bool required, GError **error);
+
 #endif

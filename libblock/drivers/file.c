@@ -199,14 +199,41 @@ bool file_co_close(struct blk_node *node, GError **error)
            error_set_errno(error, err, "could not close '%s'", o->filename);
 }
 
-bool file_reopen(struct blk_node *node, uint32_t flags, GError **error)
+/* The same file through a descriptor of other access. */
+static bool change_access(struct blk_node *node, uint32_t flags, GError **error)
+{
+    struct file_state *s = node->state;
+    const struct file_options *o = node->options;
+    int access =
+        O_CLOEXEC | (flags & NODE_RDWR ? O_RDWR : O_RDONLY) | (flags & NODE_DIRECT ? O_DIRECT : 0);
+    int fd = open_held(s->fd, o->filename, access);
+    if (fd < 0) {
+        open_failed(o->filename, access, error);
+        return false;
+    }
+    if (o->locking != FILE_LOCKING_OFF &&
+        !file_lock_move(s->fd, fd, o->filename, &s->lock, file_lock_for_flags(flags),
+                        o->locking == FILE_LOCKING_ON, error)) {
+        close(fd);
+        return false;
+    }
+    if (s->tail_fd >= 0) {
+        close(s->tail_fd);
+        s->tail_fd = -1;
+    }
+    close(s->fd);
+    s->fd = fd;
+    return true;
+}
+
+bool file_co_reopen(struct blk_node *node, uint32_t flags, GError **error)
 {
     const struct file_options *o = node->options;
-    uint32_t fixed = NODE_RDWR | NODE_DIRECT;
-    if ((flags ^ node->flags) & fixed) {
+    uint32_t changed = flags ^ node->flags;
+    if (changed & NODE_DIRECT) {
         return error_set(error, ENOTSUP, "'%s' cannot change its access while open", o->filename);
     }
-    return take_locks(node, flags, error);
+    return changed & NODE_RDWR ? change_access(node, flags, error) : take_locks(node, flags, error);
 }
 
 void file_limits(struct blk_node *node, struct blk_limits *limits)
@@ -244,7 +271,7 @@ const struct blk_driver file_driver = {
     .create_options_size = sizeof(struct file_create_options),
     .co_open = file_co_open,
     .co_close = file_co_close,
-    .reopen = file_reopen,
+    .co_reopen = file_co_reopen,
     .limits = file_limits,
     .co_read = file_co_read,
     .co_write = file_co_write,

@@ -35,7 +35,7 @@ extern const struct field file_fields[];
 /* Opens the file behind node->options; the caller checks what kind it is. */
 bool file_open_fd(struct blk_node *node, GError **error);
 bool file_co_close(struct blk_node *node, GError **error);
-bool file_reopen(struct blk_node *node, uint32_t flags, GError **error);
+bool file_co_reopen(struct blk_node *node, uint32_t flags, GError **error);
 void file_limits(struct blk_node *node, struct blk_limits *limits);
 
 int file_co_read(struct blk_node *node, int64_t offset, int64_t length, struct span span);

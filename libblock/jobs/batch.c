@@ -50,8 +50,8 @@ struct blk_node *lane_node(const struct lane *lane, int64_t offset)
     return node ? node : lane->nodes[lane->count - 1];
 }
 
-static bool add_data(struct extent_list *list, const struct blk_extent *extent,
-                     struct blk_node *node, int64_t start)
+bool batch_add(struct extent_list *list, const struct blk_extent *extent, struct blk_node *node,
+               int64_t start)
 {
     if (extent->flags & EXTENT_ZERO) {
         return true;
@@ -76,7 +76,7 @@ static int co_map_some(struct blk_node *node, int64_t start, int64_t end, int64_
     int ret =
         length > 0 ? node_co_map(node, at, length, MAP_CHAIN | MAP_LEAF | MAP_HOLES, &part) : 0;
     for (int i = 0; !ret && i < part.count; i++) {
-        if (!add_data(list, &part.items[i], node, start)) {
+        if (!batch_add(list, &part.items[i], node, start)) {
             ret = -ENOMEM;
         }
     }
@@ -175,21 +175,33 @@ static void find_common(const struct batch *batch, GArray *cuts)
     }
 }
 
-/* Appends the parts of `extent` that the cuts from number *first on leave. */
-static bool add_uncut(struct extent_list *list, struct blk_extent extent, const GArray *cuts,
-                      guint *first)
+/* Appends bytes [from, to) of `extent`. */
+static bool add_part(struct extent_list *list, const struct blk_extent *extent,
+                     const struct lane *lane, int64_t from, int64_t to)
 {
-    int64_t end = extent.offset + extent.length, pos = extent.offset;
+    struct blk_extent part = *extent;
+    part.offset = from;
+    part.length = to - from;
+    part.leaf_offset += from - extent->offset;
+    if ((extent->flags & EXTENT_COMPRESSED) && part.length < extent->length) {
+        part.flags = EXTENT_DATA;
+        part.leaf = find_node(lane, from, &part.leaf_offset);
+        part.leaf_offset = from - part.leaf_offset;
+    }
+    return to <= from || extents_add(list, &part);
+}
+
+/* Appends the parts of `extent` that the cuts from number *first on leave. */
+static bool add_uncut(struct extent_list *list, const struct blk_extent *extent,
+                      const struct lane *lane, const GArray *cuts, guint *first)
+{
+    int64_t end = extent->offset + extent->length, pos = extent->offset;
     for (; *first < cuts->len; (*first)++) {
         struct range cut = g_array_index(cuts, struct range, *first);
         if (cut.offset >= end) {
             break;
         }
-        struct blk_extent part = extent;
-        part.leaf_offset += pos - extent.offset;
-        part.offset = pos;
-        part.length = cut.offset - pos;
-        if (part.length > 0 && !extents_add(list, &part)) {
+        if (!add_part(list, extent, lane, pos, cut.offset)) {
             return false;
         }
         pos = max_i64(pos, cut.end);
@@ -197,33 +209,46 @@ static bool add_uncut(struct extent_list *list, struct blk_extent extent, const 
             break;
         }
     }
-    if (pos < end) {
-        extent.leaf_offset += pos - extent.offset;
-        extent.offset = pos;
-        extent.length = end - pos;
-        return extents_add(list, &extent);
+    return add_part(list, extent, lane, pos, end);
+}
+
+int batch_cut(struct batch *batch, const struct lane *lanes, const GArray *cuts)
+{
+    int ret = 0;
+    for (int i = 0; cuts->len && !ret && i < batch->lane_count; i++) {
+        struct extent_list *list = &batch->lanes[i], left = {0};
+        guint first = 0;
+        for (int k = 0; !ret && k < list->count; k++) {
+            ret = add_uncut(&left, &list->items[k], &lanes[i], cuts, &first) ? 0 : -ENOMEM;
+        }
+        extents_done(list);
+        *list = left;
     }
-    return true;
+    return ret;
 }
 
 /* What both lanes hold alike is nobody's work: whole aligned stretches of it are dropped. */
-static int drop_common(struct batch *batch)
+static int drop_common(struct batch *batch, const struct lane *lanes)
 {
     g_autoptr(GArray) cuts = g_array_new(false, false, sizeof(struct range));
-    int ret = 0;
     if (batch->lane_count == 2) {
         find_common(batch, cuts);
     }
-    for (int lane = 0; cuts->len && !ret && lane < batch->lane_count; lane++) {
-        struct extent_list left = {0};
-        guint first = 0;
-        for (int i = 0; !ret && i < batch->lanes[lane].count; i++) {
-            ret = add_uncut(&left, batch->lanes[lane].items[i], cuts, &first) ? 0 : -ENOMEM;
-        }
-        extents_done(&batch->lanes[lane]);
-        batch->lanes[lane] = left;
-    }
-    return ret;
+    return batch_cut(batch, lanes, cuts);
+}
+
+struct batch *batch_new(int64_t offset, int64_t align, int lane_count)
+{
+    struct batch *batch = g_new0(struct batch, 1);
+    *batch = (struct batch){
+        .offset = offset, .end = offset, .align = align, .lane_count = lane_count, .refs = 1};
+    return batch;
+}
+
+void batch_settle(struct batch *batch, int64_t end, int64_t chunk)
+{
+    batch->end = end;
+    batch->chunk = fitting_chunk(batch, chunk);
 }
 
 static int co_map_lanes(const struct batch_plan *plan, struct batch *batch, int max_extents,
@@ -248,12 +273,7 @@ static int co_map_lanes(const struct batch_plan *plan, struct batch *batch, int 
 int batch_co_map(const struct batch_plan *plan, int64_t from, struct batch **ret_batch,
                  int *ret_lane)
 {
-    struct batch *batch = g_new0(struct batch, 1);
-    *batch = (struct batch){.offset = from,
-                            .end = from,
-                            .align = plan->align,
-                            .lane_count = plan->lane_count,
-                            .refs = 1};
+    struct batch *batch = batch_new(from, plan->align, plan->lane_count);
     for (int max = BATCH_EXTENTS; batch->end == from; max *= 2) {
         int ret = co_map_lanes(plan, batch, max, ret_lane);
         if (ret) {
@@ -264,8 +284,8 @@ int batch_co_map(const struct batch_plan *plan, int64_t from, struct batch **ret
     for (int i = 0; i < batch->lane_count; i++) {
         cut_list(&batch->lanes[i], batch->end);
     }
-    batch->chunk = fitting_chunk(batch, plan->chunk);
-    int ret = drop_common(batch);
+    batch_settle(batch, batch->end, plan->chunk);
+    int ret = drop_common(batch, plan->lanes);
     if (ret) {
         batch_unref(batch);
         *ret_lane = 0;

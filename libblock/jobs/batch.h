@@ -43,6 +43,21 @@ struct batch_plan {
     int64_t align, chunk;
 };
 
+/* An empty batch at `offset`, for callers that list extents themselves; and its end when they
+ * have: items hold `chunk` bytes, or more where a compressed cluster is larger. */
+struct batch *batch_new(int64_t offset, int64_t align, int lane_count);
+void batch_settle(struct batch *batch, int64_t end, int64_t chunk);
+
+/* Drops the parts of the lanes that lie in one of `cuts`: struct range, in ascending order and
+ * apart from each other. What is left of a compressed cluster is read through its lane's node. 0 or
+ * -ENOMEM. */
+int batch_cut(struct batch *batch, const struct lane *lanes, const GArray *cuts);
+
+/* Adds an extent of `node`'s map to a lane, moved by `start`, unless it reads as zero. False when
+ * memory is short. */
+bool batch_add(struct extent_list *list, const struct blk_extent *extent, struct blk_node *node,
+               int64_t start);
+
 /* The batch that begins at `from`. On failure -errno, and *ret_lane is the lane. */
 int batch_co_map(const struct batch_plan *plan, int64_t from, struct batch **ret_batch,
                  int *ret_lane);

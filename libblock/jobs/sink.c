@@ -59,7 +59,8 @@ static bool co_describe_node(struct blk_node *target, struct plan_facts *facts, 
 static bool co_begin(struct sink *sink, GError **error)
 {
     const struct sink_options *options = &sink->options;
-    const struct plan_ops *ops = options->target->driver->plan;
+    bool through = options->in_use && !node_is_leaf(options->target);
+    const struct plan_ops *ops = through ? NULL : options->target->driver->plan;
     int ret = ops ? ops->co_begin(options->target, options->fresh, &sink->plan) : -ENOTSUP;
     if (ret == -ENOTSUP) {
         return co_describe_node(options->target, &sink->facts, error);

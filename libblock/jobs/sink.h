@@ -15,6 +15,7 @@ struct sink_options {
     struct blk_node *target;
     bool fresh;   /* just created: reads as zero, or as the backing file */
     bool is_zero; /* not fresh, but known to read as zero */
+    bool in_use;  /* holds data: a format that keeps tables is written through its node */
     bool compress;
     int64_t sparse_size; /* as in struct convert_args */
 };

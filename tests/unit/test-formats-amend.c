@@ -241,11 +241,30 @@ static const char *judge_names(const struct change *change, const struct qcow2_h
     return is_before(bytes, size) ? NULL : "contents have changed";
 }
 
+/* ---- emptying ---- */
+
+static void run_empty(struct blk_node *node, struct rng *rng)
+{
+    g_autoptr(GError) error = NULL;
+    node_empty(node, &error);
+    g_assert_no_error(error);
+}
+
+static const char *judge_empty(const struct change *change, const struct qcow2_header *h,
+                               const uint8_t *bytes, int64_t size)
+{
+    bool is_empty = size == current->size && !memcmp(bytes, current->base, (size_t)size);
+    return is_empty || is_before(bytes, size) ? NULL : "neither full nor empty";
+}
+
 int main(int argc, char **argv)
 {
     static const struct change changes[] = {
         {"names", true, false, run_names, judge_names},
         {"names-v2", true, true, run_names, judge_names},
+        {"empty", true, false, run_empty, judge_empty},
+        {"empty-v2", true, true, run_empty, judge_empty},
+        {"empty-alone", false, false, run_empty, judge_empty},
     };
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(changes); i++) {
