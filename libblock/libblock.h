@@ -404,5 +404,7 @@ bool driver_is_protocol(const struct blk_driver *driver); /* or is named like on
 #include "libblock/job.h"
 #include "libblock/jobs/convert.h"
 #include "libblock/jobs/compare.h"
+#include "libblock/jobs/commit.h"
+#include "libblock/jobs/rebase.h"
 
 #endif
