@@ -1,9 +1,11 @@
 /* Every subcommand, in alphabetical order: COMMAND(name) is the table name_command in cmd-name.c.
  */
 COMMAND(check)
+COMMAND(commit)
 COMMAND(compare)
 COMMAND(convert)
 COMMAND(create)
 COMMAND(info)
 COMMAND(map)
 COMMAND(measure)
+COMMAND(rebase)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/opts.h"
@@ -147,6 +148,21 @@ struct blk_node *image_open(struct session *session, const struct image_args *ar
         return NULL;
     }
     return image_open_plain(session, name, format, args->image_opts, flags, error);
+}
+
+bool image_is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool image_check_guess(struct blk_node *node, const char *name, GError **error)
+{
+    const char *doubt = node_doubt(node);
+    return !doubt || error_set(error, EINVAL,
+                               "'%s' begins as a %s image does, but also has %s, as a raw disk; "
+                               "say which it is with -f %s or -f raw",
+                               name, node_driver_name(node), doubt, node_driver_name(node));
 }
 
 bool image_close(struct blk_node **node, GError **error)

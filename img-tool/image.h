@@ -94,6 +94,13 @@ struct blk_node *image_open_plain(struct session *session, const char *name, con
 /* Node flags of a cache mode. */
 bool image_cache_flags(const char *cache, uint32_t *flags, GError **error);
 
+/* For commands that change an image in place: refuses one whose format was guessed and may be
+ * another. */
+bool image_check_guess(struct blk_node *node, const char *name, GError **error);
+
+/* Whether two paths lead to one file. */
+bool image_is_same_file(const char *a, const char *b);
+
 /* Closes *node, which may be NULL, and forgets it. False when data may be lost; only the
  * first error is kept. */
 bool image_close(struct blk_node **node, GError **error);

@@ -72,6 +72,13 @@ measure-bitmaps|measure -O qcow2 --output=json zlib.qcow2
 measure-none|measure -O qcow2
 measure-twice|measure --size 1M holes.raw
 measure-format|measure -O file --size 1M
+commit-quiet|commit -q -d top.qcow2
+commit-base|commit -b v3.qcow2 top.qcow2
+commit-other|commit -b v2.qcow2 top.qcow2
+commit-none|commit v3.qcow2
+rebase-progress|rebase -u -p -b v3.qcow2 -F qcow2 over.qcow2
+rebase-missing|rebase over.qcow2
+rebase-format|rebase -b v3.qcow2 over.qcow2
 END
 }
 

@@ -51,6 +51,12 @@ compare() {
     compare 'measure-*'
 }
 
+@test "commit and rebase" {
+    require qemu-img qemu-io
+    compare 'commit-*'
+    compare 'rebase-*'
+}
+
 # compare_io GLOB: every case of cairn-io whose name matches; shows each difference.
 compare_io() {
     local name options commands differ=0 count=0
