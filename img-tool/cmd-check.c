@@ -159,6 +159,9 @@ static int check_node(struct blk_node *node, const char *name, const struct chec
     } else if (!args->quiet) {
         print_text(&check);
     }
+    if (check.check_errors) {
+        error_set(error, EIO, "Check failed: parts of '%s' could not be examined", name);
+    }
     return status_of(&check);
 }
 

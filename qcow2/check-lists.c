@@ -53,7 +53,7 @@ static void co_add_l1(struct check *c, int64_t offset, const uint8_t *fixed)
     uint32_t entries = load_be32(fixed + 8);
     bool too_large = entries > QCOW2_MAX_L1_BYTES / 8;
     if (!too_large && is_aligned((int64_t)l1_offset, c->image->cluster_size) &&
-        l1_offset <= QCOW2_OFFSET_MASK) {
+        l1_offset <= QCOW2_OFFSET_MASK && (l1_offset || !entries)) {
         struct check_l1 l1 = {(int64_t)l1_offset, entries, false};
         g_array_append_val(c->l1, l1);
         return;
@@ -74,8 +74,9 @@ static void co_add_l1(struct check *c, int64_t offset, const uint8_t *fixed)
     c->blind = true;
 }
 
-/* Takes the entry at *offset and moves on to the next; false when that is not possible. */
-static bool co_take_snapshot(struct check *c, uint32_t number, int64_t *offset)
+/* Takes the entry at *offset and moves on to the next; false when that is not possible. *ret_end is
+ * where the entry ends, without padding. */
+static bool co_take_snapshot(struct check *c, uint32_t number, int64_t *offset, int64_t *ret_end)
 {
     uint8_t fixed[SNAPSHOT_FIXED];
     int ret = check_co_read(c, *offset, SNAPSHOT_FIXED, fixed);
@@ -99,6 +100,7 @@ static bool co_take_snapshot(struct check *c, uint32_t number, int64_t *offset)
     }
     co_add_l1(c, *offset, fixed);
     int64_t size = SNAPSHOT_FIXED + (int64_t)extra + load_be16(fixed + 12) + load_be16(fixed + 14);
+    *ret_end = *offset + size;
     *offset += align_up(size, 8);
     return true;
 }
@@ -106,14 +108,20 @@ static bool co_take_snapshot(struct check *c, uint32_t number, int64_t *offset)
 int check_co_walk_snapshots(struct check *c)
 {
     const struct qcow2_header *h = &c->image->header;
-    int64_t end = h->snapshots_offset;
+    int64_t next = h->snapshots_offset, end = next;
     for (uint32_t i = 0; i < h->snapshots; i++) {
-        if (end - h->snapshots_offset > MAX_LIST || !co_take_snapshot(c, i, &end)) {
+        if (next - h->snapshots_offset > MAX_LIST || !co_take_snapshot(c, i, &next, &end)) {
             break;
         }
     }
-    c->snapshots_length = end - h->snapshots_offset;
-    c->blind |= end > c->file_size;
+    c->snapshots_length = next - h->snapshots_offset;
+    if (end > c->file_size) {
+        c->blind = true;
+        if (end < c->file_size + c->image->cluster_size) {
+            check_say(c, "ERROR the snapshot table is cut off by the end of the file");
+            c->out->corruptions++;
+        }
+    }
     return c->budget < 0 ? -EFBIG : 0;
 }
 
@@ -161,7 +169,8 @@ static int co_take_bitmap(struct check *c, uint32_t number, int64_t *offset)
     uint32_t entries = load_be32(fixed + 8);
     int64_t size = BITMAP_FIXED + (int64_t)load_be32(fixed + 20) + load_be16(fixed + 18);
     *offset += align_up(size, 8);
-    if (table > QCOW2_OFFSET_MASK || !is_aligned((int64_t)table, c->image->cluster_size)) {
+    if (table > QCOW2_OFFSET_MASK || !is_aligned((int64_t)table, c->image->cluster_size) ||
+        (!table && entries)) {
         check_say(c, "ERROR bitmap %u: table offset 0x%" PRIx64 " is not valid", number, table);
         c->out->corruptions++;
         c->blind = true;

@@ -3,12 +3,12 @@
  * overlap, or miss a part:
  *
  *     ... file ... | new blocks, in order | new table |
- *                    ^ past the end of the file, or in a hole where a file cannot grow
+ *                    ^ at the end of the file, or in a hole
  *
  * It says what was counted. All of it is on the disk before the header points to
  * it with the write of one sector; until then the image is as it was, and
- * afterwards the old structure is free space. The place past the end avoids what
- * damaged entries point to, which would else come to life there.
+ * afterwards the old structure is free space. The place avoids what damaged entries
+ * point to past the end, which would else come to life there.
  */
 #include "qcow2/check.h"
 
@@ -27,12 +27,9 @@ struct rebuild {
     uint64_t *entries;            /* of the table, big endian */
 };
 
-/* The first run of `count` free clusters; -1: none. */
-static int64_t find_run(const struct check *c, int64_t count)
+/* The first run of `count` free clusters in [at, end); -1: none. */
+static int64_t find_run(const struct check *c, int64_t at, int64_t end, int64_t count)
 {
-    bool growable = c->image->node->file->growable;
-    int64_t end = growable ? refs_clusters(c->refs) : c->clusters;
-    int64_t at = growable ? c->clusters : 0;
     while (at + count <= end) {
         int64_t used = refs_next(c->refs, at);
         if (used - at >= count) {
@@ -41,6 +38,16 @@ static int64_t find_run(const struct check *c, int64_t count)
         at = used + 1;
     }
     return -1;
+}
+
+/* Right behind the file's end, else in a hole, else further out, where damaged entries allow it. */
+static int64_t find_place(const struct check *c, int64_t count)
+{
+    int64_t end = c->clusters;
+    bool growable = c->image->node->file->growable;
+    int64_t at = growable ? find_run(c, end, end + count, count) : -1;
+    at = at < 0 ? find_run(c, 0, end, count) : at;
+    return at < 0 && growable ? find_run(c, end, refs_clusters(c->refs), count) : at;
 }
 
 /* Takes back the references of the old structure, which the walk has counted. */
@@ -71,15 +78,15 @@ static int64_t need(struct rebuild *r, int64_t number)
     return 1;
 }
 
-/* Finds out which blocks the counted clusters need. */
-static void need_for_counts(struct rebuild *r)
+/* Finds out which blocks the counted clusters in [from, end) need; returns how many that adds. */
+static int64_t need_for_counts(struct rebuild *r, int64_t from, int64_t end)
 {
-    const struct refs *refs = r->c->refs;
-    int64_t i = refs_next(refs, 0);
-    while (i < r->c->clusters) {
-        r->blocks += need(r, i / r->per_block);
-        i = refs_next(refs, (i / r->per_block + 1) * r->per_block);
+    int64_t more = 0;
+    for (int64_t i = refs_next(r->c->refs, from); i < end; i = refs_next(r->c->refs, i)) {
+        more += need(r, i / r->per_block);
+        i = (i / r->per_block + 1) * r->per_block;
     }
+    return more;
 }
 
 /* False when a count is too large for the refcounts of this image. */
@@ -99,25 +106,25 @@ static bool counts_fit(struct check *c)
     return true;
 }
 
-/* Chooses the place. What it takes to count the place itself is part of it. */
+/* Chooses the place. What it takes to count the place itself, and what damaged entries refer to up
+ * to there, is part of it. */
 static int choose_place(struct rebuild *r)
 {
     const struct check *c = r->c;
-    for (;;) {
+    int64_t more = need_for_counts(r, 0, c->clusters), end;
+    do {
+        r->blocks += more;
         r->table = max_i64(div_up(r->reach * 8, c->image->cluster_size), 1);
-        int64_t total = r->blocks + r->table, more = 0;
-        r->start = find_run(c, total);
+        r->start = find_place(c, r->blocks + r->table);
         if (r->start < 0) {
             return -ENOSPC;
         }
-        for (int64_t i = r->start / r->per_block; i <= (r->start + total - 1) / r->per_block; i++) {
+        end = r->start + r->blocks + r->table;
+        more = need_for_counts(r, c->clusters, end);
+        for (int64_t i = r->start / r->per_block; i <= (end - 1) / r->per_block; i++) {
             more += need(r, i);
         }
-        r->blocks += more;
-        if (!more && r->reach * 8 <= r->table << c->image->cluster_bits) {
-            break;
-        }
-    }
+    } while (more || r->reach * 8 > r->table << c->image->cluster_bits);
     return r->table << c->image->cluster_bits > QCOW2_MAX_REFTABLE_BYTES ? -EFBIG : 0;
 }
 
@@ -179,7 +186,6 @@ static int co_switch(struct rebuild *r)
 static int co_rebuild(struct rebuild *r)
 {
     struct check *c = r->c;
-    need_for_counts(r);
     int ret = choose_place(r);
     if (ret) {
         return ret;

@@ -65,8 +65,8 @@ int check_co_walk_refcounts(struct check *c)
     if (!ret && (ret = check_co_read(c, h->reftable_offset, bytes, table)) && ret != -EFBIG) {
         check_say(c, "ERROR could not read the refcount table: %s", g_strerror(-ret));
         c->out->check_errors++;
-        c->rebuild = true;
-        memset(table, 0, (size_t)bytes);
+        c->blind = c->unstored = true;
+        c->block_count = 0;
         ret = 0;
     }
     for (int64_t i = 0; i < c->block_count && !ret; i++) {
@@ -99,6 +99,21 @@ static bool can_mend(const struct stretch *s, uint64_t stored, uint64_t found)
     return s->fix & (stored > found ? CHECK_FIX_LEAKS : CHECK_FIX_ERRORS);
 }
 
+/* Notes that a cluster is free now. Beyond some number of runs the space just stays with the file.
+ */
+static void note_freed(struct check *c, int64_t cluster)
+{
+    enum { MAX_RUNS = 65536 };
+    struct check_run run = {cluster, 1};
+    struct check_run *last =
+        c->freed->len ? &g_array_index(c->freed, struct check_run, c->freed->len - 1) : NULL;
+    if (last && last->first + last->count == cluster) {
+        last->count++;
+    } else if (c->freed->len < MAX_RUNS) {
+        g_array_append_val(c->freed, run);
+    }
+}
+
 /* Tells, counts and mends a refcount that is wrong. */
 static int handle(struct stretch *s, int64_t i, uint64_t stored, uint32_t found)
 {
@@ -114,6 +129,9 @@ static int handle(struct stretch *s, int64_t i, uint64_t stored, uint32_t found)
         s->from = min_i64(s->from, i);
         s->to = max_i64(s->to, i + 1);
         leak ? out->leaks_fixed++ : out->corruptions_fixed++;
+        if (!found) {
+            note_freed(s->c, s->first + i);
+        }
         return 0;
     }
     s->c->rebuild |= !s->block;
@@ -201,7 +219,7 @@ static int co_compare_block(struct stretch *s, int64_t offset)
         check_say(c, "Can't get refcount for cluster %" PRId64 ": %s", s->first,
                   g_strerror(ret ? -ret : EIO));
         c->out->check_errors++;
-        c->rebuild = true;
+        c->blind |= ret != 0;
         return 0;
     }
     ret = compare_stretch(s);
@@ -213,6 +231,9 @@ int check_co_compare(struct check *c, uint32_t fix, bool last)
     int64_t per_block = INT64_C(1) << c->image->refblock_bits;
     struct stretch s = {.c = c, .fix = fix, .last = last, .highest = -1};
     int ret = 0;
+    if (c->unstored) {
+        return 0;
+    }
     for (int64_t i = 0; i < c->block_count && s.first < c->clusters && !ret; i++) {
         s.count = min_i64(per_block, c->clusters - s.first);
         ret = co_compare_block(&s, c->blocks[i]);

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-enum { MAX_ODD = 65536 };
+enum { MAX_ODD = 65536, ENTRY_COST = 4 /* an L1 entry takes longer than reading its bytes */ };
 
 /* How the entries of one L2 table are counted. */
 struct entries {
@@ -63,6 +63,7 @@ int check_co_walk_l1(struct check *c, const struct check_l1 *l1)
     int64_t end = min_i64(l1->offset + l1->entries * 8, c->file_size);
     for (int64_t at = l1->offset, n; at < end; at += n) {
         n = min_i64(end - at, CHECK_BATCH);
+        c->budget -= n * (ENTRY_COST - 1);
         int ret = check_co_read(c, at, n, c->buf);
         if (ret == -EFBIG) {
             return ret;

@@ -80,6 +80,7 @@ static void check_done(struct check *c)
     g_array_unref(c->l1);
     g_array_unref(c->tables);
     g_array_unref(c->odd);
+    g_array_unref(c->freed);
 }
 
 /* Bytes that the file occupies, for limits. */
@@ -110,6 +111,7 @@ static int co_check_init(struct check *c, struct qcow2_image *image, uint32_t fi
         .l1 = g_array_new(false, false, sizeof(struct check_l1)),
         .tables = g_array_new(false, false, sizeof(uint64_t)),
         .odd = g_array_new(false, false, sizeof(int64_t)),
+        .freed = g_array_new(false, false, sizeof(struct check_run)),
     };
     int64_t more = fix & CHECK_FIX_ERRORS ? check_rebuild_room(c) : 1;
     if (c->clusters < MAX_CLUSTERS) {
@@ -174,6 +176,16 @@ static int co_mark_clean(struct check *c)
     return qcow2_co_write_header(c->image);
 }
 
+/* Gives what got free back to the file, as far as that is possible. */
+static void co_discard_freed(struct check *c)
+{
+    for (guint i = 0; i < c->freed->len; i++) {
+        const struct check_run *run = &g_array_index(c->freed, struct check_run, i);
+        node_co_discard(c->image->node->file, run->first << c->image->cluster_bits,
+                        run->count << c->image->cluster_bits);
+    }
+}
+
 /* Refcounts are on the disk before flags rely on them, and both before the image is called clean.
  */
 static int co_mend(struct check *c, const struct blk_check *walked, const struct blk_check *before)
@@ -185,6 +197,9 @@ static int co_mend(struct check *c, const struct blk_check *walked, const struct
     bool mend = !c->blind && (right || c->fix & CHECK_FIX_ERRORS);
     ret = ret ? ret : check_co_copied(c, mend);
     ret = ret ? ret : node_co_flush(file);
+    if (!ret) {
+        co_discard_freed(c);
+    }
     return ret ? ret : co_mark_clean(c);
 }
 

@@ -27,6 +27,11 @@ struct check_l1 {
     bool active;
 };
 
+/* Clusters in a row. */
+struct check_run {
+    int64_t first, count;
+};
+
 struct check {
     struct qcow2_image *image;
     struct blk_check *out;
@@ -40,12 +45,15 @@ struct check {
     GArray *tables; /* uint64_t, see check-walk.c: every L2 table once, in file order */
     GArray *odd;    /* int64_t: L2 tables that lie on no cluster boundary */
     bool blind;     /* not every reference could be seen: nothing may be freed */
+    bool unstored;  /* the stored refcounts are not known */
     bool rebuild;   /* the refcount structure cannot be mended where it is */
     bool mistrust;  /* some COPIED flag in L2 is wrong */
 
     /* The refcount table: where each block is; 0: nowhere, -1: unknown. */
     int64_t *blocks;
     int64_t block_count;
+
+    GArray *freed; /* struct check_run: clusters whose refcount a repair has lowered to 0 */
 
     int64_t snapshots_length; /* bytes of the snapshot table */
 };

@@ -20,7 +20,20 @@ golden_images() {
     cp holes.raw other.raw
     printf z | dd of=other.raw bs=1 seek=200000 conv=notrunc status=none
     { cat holes.raw; head -c 1M /dev/zero; } >longer.raw
+    golden_damage leak 0x40000 0000000000000000
+    golden_damage high 0x2000a 0003
+    golden_damage low 0x2000a 0000
+    golden_damage flag 0x40000 0000000000050000
+    golden_damage past 0x40000 8000001000050000
+    golden_damage marked 72 0000000000000003
     truncate -s %512 lazy.qcow2 # 11.1 shows whole sectors, we show bytes
+}
+
+# golden_damage NAME OFFSET HEX: NAME.qcow2 is meta.qcow2 with some bytes changed, NAME-2.qcow2 the same.
+golden_damage() {
+    cp meta.qcow2 "$1.qcow2"
+    printf "$(sed 's/../\\x&/g' <<<"$3")" | dd of="$1.qcow2" bs=1 seek=$(($2)) conv=notrunc status=none
+    cp "$1.qcow2" "$1-2.qcow2"
 }
 
 # NAME|COMMAND, the program left out.
@@ -32,7 +45,24 @@ golden_cases() {
         echo "map-$image-json|map --output=json $image.qcow2"
     done
     for image in v3 v2 over top meta; do echo "map-$image|map $image.qcow2"; done
+    for image in v3 v2 lazy meta over top zlib zstd leak high flag past; do
+        echo "check-$image|check $image.qcow2"
+        echo "check-$image-json|check --output=json $image.qcow2"
+    done
+    for image in leak high flag past marked; do
+        echo "check-leaks-$image|check -r leaks $image.qcow2"
+        echo "check-all-$image|check -r all $image-2.qcow2"
+        echo "check-after-$image|check $image-2.qcow2"
+    done
     cat <<'END'
+check-low|check low.qcow2
+check-low-json|check --output json -U -f qcow2 low.qcow2
+check-quiet|check -q low.qcow2
+check-repair-json|check --repair=all --output=json leak.qcow2
+check-raw|check -f raw holes.raw
+check-missing|check missing.qcow2
+check-options|check --image-opts driver=qcow2,file.filename=top.qcow2
+check-bad-repair|check -r some v3.qcow2
 info-raw|info -f raw holes.raw
 info-raw-json|info -f raw --output json holes.raw
 info-chain|info --backing-chain top.qcow2

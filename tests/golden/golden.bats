@@ -36,6 +36,11 @@ compare() {
     compare 'compare-*'
 }
 
+@test "check" {
+    require qemu-img qemu-io
+    compare 'check-*'
+}
+
 @test "convert" {
     require qemu-img qemu-io
     compare 'convert-*'
