@@ -9,6 +9,10 @@
  *     data     Z + host cluster  Z              hole / Z with backing
  *     packed   Z                 Z              as data
  *
+ * With discard-no-unref nothing is let go: unmapping and discarding do as "zero,
+ * keep". The file may still drop the bytes of such a host cluster: what it holds is
+ * never read again, whether the entry reaches the disk before or after that.
+ *
  * Version 2 has no Z: without a backing file a hole does as well; with one,
  * zeroing is left to libblock, which writes zeroes, and discarding does nothing: a
  * hole would show what the guest has overwritten, or never saw.
@@ -26,6 +30,7 @@
 struct treat {
     int version;
     bool has_backing, discard, unmap, keep, pass;
+    GArray *kept; /* int64_t: host clusters that are kept and may lose their bytes; or NULL */
 };
 
 struct qcow2_entry qcow2_zeroed_entry(const struct qcow2_entry *old, int version, bool has_backing,
@@ -98,10 +103,30 @@ static int co_treat_slice(struct qcow2_image *image, const struct treat *t, int6
         }
         if (entry.kind != old.kind || entry.host_off != old.host_off) {
             ret = qcow2_entry_replace(image, table, index, &entry, t->pass);
+            if (t->kept && entry.host_off && old.kind == QCOW2_NORMAL) {
+                g_array_append_val(t->kept, entry.host_off);
+            }
         }
     }
     *ret_length = pos - offset;
     return ret;
+}
+
+/* Lets the file drop the bytes of the kept clusters, neighbours together. */
+static int co_drop_bytes(struct qcow2_image *image, const GArray *kept)
+{
+    const int64_t *at = (const int64_t *)(const void *)kept->data;
+    for (guint i = 0, n; i < kept->len; i += n) {
+        n = 1;
+        while (i + n < kept->len && at[i + n] == at[i] + n * image->cluster_size) {
+            n++;
+        }
+        if (metaset_test(image->meta, at[i] >> image->cluster_bits, n)) {
+            return qcow2_co_corrupt(image, "data cluster", at[i]);
+        }
+        node_co_discard(image->node->file, at[i], n * image->cluster_size);
+    }
+    return 0;
 }
 
 static int co_treat_range(struct qcow2_image *image, const struct treat *t, int64_t offset,
@@ -121,8 +146,23 @@ static int co_treat_range(struct qcow2_image *image, const struct treat *t, int6
         }
         offset += done;
     }
+    if (!ret && t->kept) {
+        ret = co_drop_bytes(image, t->kept);
+    }
     range_lock_unlock(&image->guest, &hold);
     return ret;
+}
+
+/* As co_treat_range(), where discard-no-unref may be set. */
+static int co_let_go(struct qcow2_image *image, struct treat *t, int64_t offset, int64_t length)
+{
+    const struct qcow2_options *options = image->node->options;
+    t->keep = options->discard_no_unref;
+    t->pass = options->discard_request;
+    t->unmap = t->unmap && !t->keep;
+    g_autoptr(GArray) kept = g_array_new(false, false, sizeof(int64_t));
+    t->kept = t->keep && t->pass ? kept : NULL;
+    return co_treat_range(image, t, offset, length);
 }
 
 static bool is_whole(const struct blk_node *node, int64_t offset, int64_t length)
@@ -141,20 +181,17 @@ int qcow2_co_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_
     if (!is_whole(node, offset, length) || (treat.version < 3 && treat.has_backing)) {
         return -ENOTSUP;
     }
-    return co_treat_range(image, &treat, offset, length);
+    return treat.unmap ? co_let_go(image, &treat, offset, length)
+                       : co_treat_range(image, &treat, offset, length);
 }
 
 int qcow2_co_discard(struct blk_node *node, int64_t offset, int64_t length)
 {
     struct qcow2_image *image = qcow2_image(node);
-    const struct qcow2_options *options = node->options;
-    struct treat treat = {.version = image->header.version,
-                          .has_backing = node->backing != NULL,
-                          .discard = true,
-                          .keep = options->discard_no_unref,
-                          .pass = options->discard_request};
+    struct treat treat = {
+        .version = image->header.version, .has_backing = node->backing != NULL, .discard = true};
     if (!is_whole(node, offset, length) || (treat.version < 3 && treat.has_backing)) {
         return -ENOTSUP;
     }
-    return co_treat_range(image, &treat, offset, length);
+    return co_let_go(image, &treat, offset, length);
 }

@@ -4,11 +4,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "qcow2/header.h"
 #include "tests/unit/qcow2-jolt.h"
 #include "tests/unit/qcow2-model.h"
+
+#define COPIED (UINT64_C(1) << 63)
 
 static const struct model_shape plain = {.cluster_size = 65536, .size = 4 << 20};
 
@@ -285,6 +288,45 @@ static void test_create_refusals(void)
     model_stop(&m);
 }
 
+static int64_t blocks_of(const struct model *m)
+{
+    struct stat st;
+    g_assert_cmpint(stat(m->path, &st), ==, 0);
+    return st.st_blocks;
+}
+
+/* discard-no-unref: entries keep their places and read as zero; the file may drop the bytes; a
+ * later write goes to the same place. */
+static void test_discard_no_unref(void)
+{
+    static const struct model_shape shape = {
+        .cluster_size = 65536,
+        .size = 1 << 20,
+        .preallocation = "metadata",
+        .open_options = "{\"discard-no-unref\": \"on\", \"pass-discard-request\": \"on\"}"};
+    const uint64_t first = COPIED | 0x50000;
+    struct model m;
+    model_start(&m, &shape, 1);
+    memset(m.bytes, 7, 1 << 20);
+    g_assert_cmpint(node_write(m.node, 0, 1 << 20, m.bytes, 0), ==, 0);
+    g_assert_cmpint(node_flush(m.node), ==, 0);
+    int64_t before = blocks_of(&m);
+    g_assert_cmpint(node_discard(m.node, 0, 131072), ==, 0);
+    g_assert_cmpint(node_zero(m.node, 131072, 65536, REQ_MAY_UNMAP), ==, 0);
+    memset(m.bytes, 0, 196608);
+    model_compare(&m);
+    g_assert_cmpint(blocks_of(&m), ==, before - 196608 / 512);
+    g_assert_cmpint(node_flush(m.node), ==, 0);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmphex(peek(&m, 0x40000 + 8 * i), ==, (first + (uint64_t)i * 65536) | 1);
+    }
+    memset(m.bytes + 65536, 9, 65536);
+    g_assert_cmpint(node_write(m.node, 65536, 65536, m.bytes + 65536, 0), ==, 0);
+    model_ask_peer(&m);
+    g_assert_cmphex(peek(&m, 0x40008), ==, first + 65536);
+    model_stop(&m);
+}
+
 int main(int argc, char **argv)
 {
     static const struct model_shape grows[] = {
@@ -305,5 +347,6 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/image/no-early-reuse", test_no_early_reuse);
     g_test_add_func("/qcow2/image/map", test_map);
     g_test_add_func("/qcow2/image/create-refusals", test_create_refusals);
+    g_test_add_func("/qcow2/image/discard-no-unref", test_discard_no_unref);
     return g_test_run();
 }
