@@ -63,9 +63,15 @@ static bool flush_co_last(struct blk_node *node, GError **error)
 static bool close_co_last(struct blk_node *node, GError **error)
 {
     request_co_wait_idle(node);
-    bool ok = flush_co_last(node, error);
-    if (node->driver->co_close) {
-        ok = node->driver->co_close(node, ok ? error : NULL) && ok;
+    GError *flushing = NULL;
+    bool ok = flush_co_last(node, &flushing);
+    /* Where both fail, the driver knows why. */
+    if (node->driver->co_close && !node->driver->co_close(node, error)) {
+        ok = false;
+        g_clear_error(&flushing);
+    }
+    if (flushing) {
+        g_propagate_error(error, flushing);
     }
     return node_co_free(node, ok ? error : NULL) && ok;
 }

@@ -21,6 +21,7 @@ int qcow2_co_corrupt(struct qcow2_image *image, const char *what, int64_t where)
         return -EIO;
     }
     image->broken = -EIO;
+    image->corrupt_reason = g_strdup_printf("%s 0x%" PRIx64, what, (uint64_t)where);
     if (image->header.version >= 3) {
         uint8_t field[8];
         image->header.incompatible |= QCOW2_INCOMPAT_CORRUPT;

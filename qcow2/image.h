@@ -19,7 +19,7 @@ struct qcow2_options {
     bool lazy_refcounts, discard_request, discard_snapshot, discard_other, discard_no_unref;
     int64_t cache_size, l2_cache_size, l2_cache_entry_size, refcount_cache_size;
     int64_t cache_clean_interval;
-    char *overlap_check, *overlap_template;
+    json_t *overlap_check;
 };
 
 /* Host clusters that no entry in memory refers to any more. Their refcounts go down, and they may
@@ -40,6 +40,7 @@ struct qcow2_image {
     bool writable;      /* opened for writing, and nothing forbids it */
     bool write_started; /* autoclear bits are settled */
     int broken;         /* -errno once memory and disk can no longer be brought together, else 0 */
+    char *corrupt_reason; /* what ended writing, for the message at the end; or NULL */
 
     /* L1: one entry per L2 table, as stored but in host byte order. */
     uint64_t *l1;

@@ -19,6 +19,7 @@
 #include "qcow2/check.h"
 #include "qcow2/commit.h"
 #include "qcow2/describe.h"
+#include "qcow2/protect.h"
 
 enum {
     MAX_SLICE = 64 * 1024,
@@ -30,7 +31,7 @@ enum {
 /* clang-format off */
 const struct field qcow2_option_fields[] = {
     FIELD(struct qcow2_options, lazy_refcounts, "lazy-refcounts", "off",
-          "postpone refcount updates (accepted; updates are always ordered and batched)"),
+          "postpone refcount updates (there is no need: they are always ordered and batched)"),
     FIELD(struct qcow2_options, discard_request, "pass-discard-request", "off",
           "give discarded clusters back to the file"),
     FIELD(struct qcow2_options, discard_snapshot, "pass-discard-snapshot", "on",
@@ -49,9 +50,9 @@ const struct field qcow2_option_fields[] = {
     FIELD(struct qcow2_options, cache_clean_interval, "cache-clean-interval", "600",
           "seconds after which unused cache entries are dropped (accepted)"),
     FIELD(struct qcow2_options, overlap_check, "overlap-check", NULL,
-          "none, constant, cached or all (accepted; all metadata is always protected)"),
-    FIELD(struct qcow2_options, overlap_template, "overlap-check.template", NULL,
-          "as overlap-check"),
+          "what metadata is protected against being overwritten: none, constant, cached, all; or "
+          "template=MODE and main-header=on|off, active-l1=, active-l2=, refcount-table=, "
+          "refcount-block=, snapshot-table=, inactive-l1=, inactive-l2=, bitmap-directory="),
     {0}};
 /* clang-format on */
 
@@ -116,6 +117,15 @@ static bool check_may_write(const struct qcow2_header *h, GError **error)
                          "writing to qcow2 images with persistent bitmaps is not supported yet");
     }
     return true;
+}
+
+static bool check_lazy(const struct qcow2_image *image, GError **error)
+{
+    const struct qcow2_options *o = image->node->options;
+    return !o->lazy_refcounts || image->header.version >= 3 ||
+           error_set(error, EINVAL,
+                     "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility "
+                     "level");
 }
 
 /* A writer relies on the refcounts. Those of an image that was not closed are mended first. */
@@ -245,6 +255,7 @@ static void image_done(struct qcow2_image *image)
         codec_ctx_free(image->codecs[--image->codec_count]);
     }
     g_free(image->l1);
+    g_free(image->corrupt_reason);
     bitmap_free(image->l1_dirty);
     bitmap_free(image->l1_unlinked);
     json_decref(image->snapshot_list);
@@ -258,7 +269,10 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
     struct qcow2_image *image = qcow2_image(node);
     bool write = node->flags & NODE_RDWR;
     image->node = node;
-    if (!co_read_header(node, &image->header, error)) {
+    const struct qcow2_options *options = node->options;
+    uint32_t kinds;
+    if (!qcow2_protect_parse(options->overlap_check, &kinds, error) ||
+        !co_read_header(node, &image->header, error) || !check_lazy(image, error)) {
         return false;
     }
     set_geometry(image);
@@ -273,10 +287,15 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
         return check_readable(&image->header, node->flags, error) &&
                co_open_backing(node, rest, error);
     }
-    return check_readable(&image->header, node->flags, error) &&
-           (!write || co_begin_writing(image, error)) && make_caches(image, error) &&
-           co_load_l1(image, error) && (!write || qcow2_co_refcounts_open(image, error)) &&
-           co_open_backing(node, rest, error);
+    if (!check_readable(&image->header, node->flags, error) ||
+        (write && !co_begin_writing(image, error)) || !make_caches(image, error) ||
+        !co_load_l1(image, error) || (write && !qcow2_co_refcounts_open(image, error))) {
+        return false;
+    }
+    if (write) {
+        qcow2_protect_apply(image, kinds);
+    }
+    return co_open_backing(node, rest, error);
 }
 
 /* An open image begins to be written: what a repair has changed is read anew. */
@@ -325,7 +344,14 @@ bool qcow2_co_close(struct blk_node *node, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
     int ret = image->writable ? qcow2_co_commit_all(image) : 0;
+    g_autofree char *reason = g_steal_pointer(&image->corrupt_reason);
     image_done(image);
+    if (reason) {
+        return error_set(error, EIO,
+                         "'%s' was marked corrupt and takes no more writes, because of %s: it "
+                         "overlaps metadata or contradicts it; 'check -r all' repairs that",
+                         node_filename(node), reason);
+    }
     return !ret ||
            error_set_errno(error, -ret, "could not write the tables of '%s'", node_filename(node));
 }

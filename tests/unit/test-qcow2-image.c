@@ -288,6 +288,82 @@ static void test_create_refusals(void)
     model_stop(&m);
 }
 
+/* A write into an entry that leads to the L1 table: its status, and whether the image is marked and
+ * says why when it is closed. */
+static int write_over_l1(const char *open_options, bool *ret_marked)
+{
+    struct model_shape shape = plain;
+    GError *error = NULL;
+    struct model m;
+    uint8_t byte = 1;
+    model_start(&m, &shape, 1);
+    g_assert_cmpint(node_write(m.node, 0, 1, &byte, 0), ==, 0);
+    model_close_any(&m);
+    int64_t l1 = (int64_t)peek(&m, 40);
+    int64_t l2 = (int64_t)(peek(&m, l1) & ~COPIED);
+    patch(&m, l2, COPIED | (uint64_t)l1, 8);
+    m.shape.open_options = open_options;
+    model_open(&m);
+    int ret = node_write(m.node, 1000, 1, &byte, 0);
+    bool closed = node_close(m.node, &error);
+    m.node = NULL;
+    *ret_marked = peek(&m, QCOW2_AT_INCOMPATIBLE) == QCOW2_INCOMPAT_CORRUPT;
+    g_assert_cmpint(closed, ==, !*ret_marked);
+    g_assert_true(closed || strstr(error->message, "was marked corrupt"));
+    g_clear_error(&error);
+    model_stop(&m);
+    return ret;
+}
+
+static void test_overlap_options(void)
+{
+    static const struct {
+        const char *options;
+        bool protect;
+    } rows[] = {
+        {"{}", true},
+        {"{\"overlap-check\": \"none\"}", false},
+        {"{\"overlap-check\": \"constant\"}", true},
+        {"{\"overlap-check\": \"cached\"}", true},
+        {"{\"overlap-check\": \"all\"}", true},
+        {"{\"overlap-check\": {\"template\": \"none\"}}", false},
+        {"{\"overlap-check\": {\"template\": \"none\", \"active-l1\": true}}", true},
+        {"{\"overlap-check\": {\"template\": \"none\", \"active-l2\": \"on\"}}", false},
+        {"{\"overlap-check\": {\"active-l1\": false}}", false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        bool marked;
+        g_test_message("%s", rows[i].options);
+        int ret = write_over_l1(rows[i].options, &marked);
+        g_assert_cmpint(ret, ==, rows[i].protect ? -EIO : 0);
+        g_assert_cmpint(marked, ==, rows[i].protect);
+    }
+}
+
+static void test_overlap_refusals(void)
+{
+    static const struct {
+        const char *options, *message;
+    } rows[] = {
+        {"{\"overlap-check\": \"some\"}", "*'some'*none, constant, cached, all*"},
+        {"{\"overlap-check\": {\"template\": \"\"}}", "*none, constant, cached, all*"},
+        {"{\"overlap-check\": {\"main-header\": \"maybe\"}}", "*expects 'on' or 'off'*"},
+        {"{\"overlap-check\": {\"main-footer\": true}}", "*'overlap-check.main-footer'*"},
+    };
+    struct model m;
+    model_start(&m, &plain, 1);
+    model_close_any(&m);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        GError *error = NULL;
+        json_t *options = json_loads(rows[i].options, 0, NULL);
+        g_assert_null(node_open(m.graph, m.path, "qcow2", options, NODE_RDWR, &error));
+        g_assert_true(g_pattern_match_simple(rows[i].message, error->message));
+        g_clear_error(&error);
+        json_decref(options);
+    }
+    model_stop(&m);
+}
+
 static int64_t blocks_of(const struct model *m)
 {
     struct stat st;
@@ -347,6 +423,8 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/image/no-early-reuse", test_no_early_reuse);
     g_test_add_func("/qcow2/image/map", test_map);
     g_test_add_func("/qcow2/image/create-refusals", test_create_refusals);
+    g_test_add_func("/qcow2/image/overlap-options", test_overlap_options);
+    g_test_add_func("/qcow2/image/overlap-refusals", test_overlap_refusals);
     g_test_add_func("/qcow2/image/discard-no-unref", test_discard_no_unref);
     return g_test_run();
 }
