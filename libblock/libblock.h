@@ -291,7 +291,7 @@ enum snapshot_action { SNAPSHOT_CREATE, SNAPSHOT_APPLY, SNAPSHOT_DELETE, SNAPSHO
 /* CREATE takes date, clock, icount, vm_state_size and `name` from `snapshot`, and its id unless
  * NULL; APPLY puts the disk back, its size included; DELETE removes; LOAD shows the snapshot's
  * contents and size in a node that is open read-only. These three take the snapshot that is
- * called `either` (id or name). Durable when they return. */
+ * called `either`: an id, else a name; DELETE looks for a name first. Durable when they return. */
 bool node_co_snapshot_create(struct blk_node *node, const struct blk_snapshot *snapshot,
                              GError **error);
 bool node_co_snapshot_do(struct blk_node *node, enum snapshot_action action, const char *either,

@@ -261,6 +261,40 @@ int node_co_discard(struct blk_node *node, int64_t offset, int64_t length)
     return ret;
 }
 
+/* ---- the area for a machine's state ---- */
+
+int node_co_vmstate_read(struct blk_node *node, int64_t offset, int64_t length, struct span span)
+{
+    const struct snapshot_ops *ops = node->driver->snapshot;
+    int ret = ops ? request_check_range(offset, length) : -ENOTSUP;
+    if (ret || !length) {
+        return ret;
+    }
+    request_co_begin(node);
+    node_co_event(node->file, BLK_EVENT_VMSTATE_LOAD);
+    ret = ops->co_vmstate_read(node, offset, length, span);
+    request_end(node);
+    return ret;
+}
+
+int node_co_vmstate_write(struct blk_node *node, int64_t offset, int64_t length, struct span span)
+{
+    const struct snapshot_ops *ops = node->driver->snapshot;
+    int ret = ops ? request_check_range(offset, length) : -ENOTSUP;
+    if (!ret && !node_is_writable(node)) {
+        ret = -EPERM;
+    }
+    if (ret || !length) {
+        return ret;
+    }
+    request_co_begin(node);
+    node_co_event(node->file, BLK_EVENT_VMSTATE_SAVE);
+    ret = ops->co_vmstate_write(node, offset, length, span);
+    request_note_write(node, 0);
+    request_end(node);
+    return ret;
+}
+
 static int flush_co_children(struct blk_node *node)
 {
     int ret = node->file ? node_co_flush(node->file) : 0;

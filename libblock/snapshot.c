@@ -73,7 +73,8 @@ bool node_co_snapshot_do(struct blk_node *node, enum snapshot_action action, con
     }
     node_co_drain_begin(node);
     GArray *list = node_co_snapshot_list(node, error);
-    int index = list ? snapshot_find_either(list, either) : -1;
+    int index = list && action == SNAPSHOT_DELETE ? snapshot_find(list, NULL, either) : -1;
+    index = list && index < 0 ? snapshot_find_either(list, either) : index;
     bool ok = index >= 0 ? co_act(node, action, index, error)
                          : list && error_set(error, ENOENT, "'%s' has no snapshot '%s'",
                                              node_filename(node), either);
@@ -82,20 +83,6 @@ bool node_co_snapshot_do(struct blk_node *node, enum snapshot_action action, con
         g_array_unref(list);
     }
     return ok;
-}
-
-int node_co_vmstate_read(struct blk_node *node, int64_t offset, int64_t length, struct span span)
-{
-    const struct snapshot_ops *ops = node->driver->snapshot;
-    node_co_event(node->file, BLK_EVENT_VMSTATE_LOAD);
-    return ops ? ops->co_vmstate_read(node, offset, length, span) : -ENOTSUP;
-}
-
-int node_co_vmstate_write(struct blk_node *node, int64_t offset, int64_t length, struct span span)
-{
-    const struct snapshot_ops *ops = node->driver->snapshot;
-    node_co_event(node->file, BLK_EVENT_VMSTATE_SAVE);
-    return ops ? ops->co_vmstate_write(node, offset, length, span) : -ENOTSUP;
 }
 
 /* ---- synchronous twins ---- */

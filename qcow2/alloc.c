@@ -17,14 +17,16 @@
 
 #include "qcow2/commit.h"
 #include "qcow2/corrupt.h"
+#include "qcow2/refblock.h"
 #include "qcow2/reftable.h"
+#include "qcow2/snapshots.h"
 
 enum { TABLE_IS_FULL = 1 }; /* from co_find_and_take(): grow the refcount table and try again */
 
 /* ---- opening ---- */
 
-static bool note_table(struct qcow2_image *image, int64_t offset, int64_t clusters,
-                       const char *what, int64_t number, GError **error)
+bool qcow2_note_table(struct qcow2_image *image, int64_t offset, int64_t clusters, const char *what,
+                      int64_t number, GError **error)
 {
     if (offset >= node_size(image->node->file)) {
         return error_set(error, EINVAL,
@@ -49,7 +51,8 @@ static bool note_l2_tables(struct qcow2_image *image, GError **error)
             return error_set(error, EINVAL, "L1 entry %" PRId64 " is corrupt (0x%" PRIx64 ")", i,
                              image->l1[i]);
         }
-        if (l1.kind == QCOW2_NORMAL && !note_table(image, l1.host_off, 1, "L2 table", i, error)) {
+        if (l1.kind == QCOW2_NORMAL &&
+            !qcow2_note_table(image, l1.host_off, 1, "L2 table", i, error)) {
             return false;
         }
     }
@@ -65,23 +68,26 @@ static bool note_refblocks(struct qcow2_image *image, GError **error)
                              "refcount table entry %" PRId64 " is corrupt (0x%" PRIx64 ")", i,
                              image->reftable[i]);
         }
-        if (offset && !note_table(image, offset, 1, "refcount block", i, error)) {
+        if (offset && !qcow2_note_table(image, offset, 1, "refcount block", i, error)) {
             return false;
         }
     }
     return true;
 }
 
-static bool note_metadata(struct qcow2_image *image, GError **error)
+static bool co_note_metadata(struct qcow2_image *image, GError **error)
 {
     const struct qcow2_header *h = &image->header;
     int64_t l1_clusters = div_up((int64_t)h->l1_entries * 8, image->cluster_size);
     image->meta = metaset_new();
+    image->shared_l2 = metaset_new();
     return !metaset_add(image->meta, 0, 1) &&
-           (!l1_clusters || note_table(image, h->l1_offset, l1_clusters, "L1 table", 0, error)) &&
-           note_table(image, h->reftable_offset, h->reftable_clusters, "refcount table", 0,
-                      error) &&
-           note_refblocks(image, error) && note_l2_tables(image, error);
+           (!l1_clusters ||
+            qcow2_note_table(image, h->l1_offset, l1_clusters, "L1 table", 0, error)) &&
+           qcow2_note_table(image, h->reftable_offset, h->reftable_clusters, "refcount table", 0,
+                            error) &&
+           note_refblocks(image, error) && note_l2_tables(image, error) &&
+           qcow2_co_snapshots_note(image, error);
 }
 
 bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error)
@@ -93,7 +99,7 @@ bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error)
         return error_set(error, ENOMEM, "no memory to track %u L1 entries",
                          image->header.l1_entries);
     }
-    if (!qcow2_co_reftable_load(image, error) || !note_metadata(image, error)) {
+    if (!qcow2_co_reftable_load(image, error) || !co_note_metadata(image, error)) {
         return false;
     }
     struct blk_node *file = image->node->file;
@@ -110,6 +116,7 @@ void qcow2_refcounts_done(struct qcow2_image *image)
     g_free(image->reftable);
     bitmap_free(image->reftable_dirty);
     metaset_free(image->meta);
+    metaset_free(image->shared_l2);
 }
 
 bool qcow2_co_refcounts_reload(struct qcow2_image *image, GError **error)
@@ -121,6 +128,7 @@ bool qcow2_co_refcounts_reload(struct qcow2_image *image, GError **error)
     image->reftable = NULL;
     image->reftable_dirty = NULL;
     image->meta = NULL;
+    image->shared_l2 = NULL;
     image->l1_dirty = NULL;
     image->l1_unlinked = NULL;
     image->writable = false;
@@ -129,55 +137,10 @@ bool qcow2_co_refcounts_reload(struct qcow2_image *image, GError **error)
     return qcow2_co_refcounts_open(image, error);
 }
 
-/* ---- one refcount ---- */
-
-/* A place in a cached part of a refcount block. */
-struct place {
-    struct qcow2_table *table; /* NULL: there is no block here, all refcounts are 0 */
-    int64_t index, end;        /* of the refcount, and of those in this part */
-};
-
-static int co_find_place(struct qcow2_image *image, int64_t cluster, struct place *ret_place)
-{
-    int64_t block = cluster >> image->refblock_bits;
-    int64_t in_block = cluster & ((INT64_C(1) << image->refblock_bits) - 1);
-    int64_t per_slice = image->slice_size * 8 >> image->header.refcount_order;
-    struct place place = {.index = in_block, .end = INT64_C(1) << image->refblock_bits};
-    if (block < image->reftable_entries && image->reftable[block]) {
-        int64_t offset = (int64_t)image->reftable[block] + in_block / per_slice * image->slice_size;
-        int ret = qcow2_cache_co_get(image->refblocks, offset, &place.table);
-        if (ret) {
-            return ret;
-        }
-        place.index = in_block % per_slice;
-        place.end = per_slice;
-    }
-    *ret_place = place;
-    return 0;
-}
-
-static uint64_t place_get(const struct qcow2_image *image, const struct place *place, int64_t i)
-{
-    return place->table ? qcow2_refcount_get(place->table->data, i, image->header.refcount_order)
-                        : 0;
-}
-
-/* Sets refcounts [from, to) of the place's block to `value`. */
-static void place_set(struct qcow2_image *image, const struct place *place, int64_t from,
-                      int64_t to, uint64_t value)
-{
-    int order = image->header.refcount_order;
-    for (int64_t i = from; i < to; i++) {
-        qcow2_refcount_set(place->table->data, i, order, value);
-    }
-    qcow2_cache_dirty(image->refblocks, place->table, (int)(from << order >> 3),
-                      (int)(((to << order) + 7) >> 3));
-}
-
 /* ---- taking clusters ---- */
 
 /* Makes the refcount block that describes `cluster`, in that free cluster itself. */
-static int co_make_block(struct qcow2_image *image, int64_t cluster)
+int qcow2_co_make_block(struct qcow2_image *image, int64_t cluster)
 {
     int64_t block = cluster >> image->refblock_bits;
     int64_t offset = cluster << image->cluster_bits;
@@ -200,16 +163,16 @@ static int co_make_block(struct qcow2_image *image, int64_t cluster)
     bitmap_set(image->reftable_dirty, block, 1);
     image->reftable_is_dirty = true;
     image->fresh_from = max_i64(image->fresh_from, offset + image->cluster_size);
-    struct place place;
-    ret = co_find_place(image, cluster, &place);
+    struct qcow2_place place;
+    ret = qcow2_co_place(image, cluster, &place);
     if (!ret) {
-        place_set(image, &place, place.index, place.index + 1, 1);
+        qcow2_place_set(image, &place, place.index, place.index + 1, 1);
     }
     return ret;
 }
 
 /* The last cluster number + 1 that this image and its file can hold. */
-static int64_t cluster_limit(const struct qcow2_image *image)
+int64_t qcow2_cluster_limit(const struct qcow2_image *image)
 {
     const struct blk_node *file = image->node->file;
     int64_t limit = INT64_C(1) << (56 - image->cluster_bits);
@@ -224,11 +187,11 @@ static int64_t cut_at_fresh(const struct qcow2_image *image, int64_t cluster, in
 }
 
 /* Marks `count` free clusters at free_hint as used; they become the caller's. */
-static void take_run(struct qcow2_image *image, const struct place *place, int64_t count,
+static void take_run(struct qcow2_image *image, const struct qcow2_place *place, int64_t count,
                      struct qcow2_run *ret_run)
 {
     int64_t offset = image->free_hint << image->cluster_bits;
-    place_set(image, place, place->index, place->index + count, 1);
+    qcow2_place_set(image, place, place->index, place->index + count, 1);
     *ret_run = (struct qcow2_run){
         .offset = offset,
         .count = count,
@@ -239,11 +202,11 @@ static void take_run(struct qcow2_image *image, const struct place *place, int64
 }
 
 /* How many refcounts from place->index on are `zero` (or are not), at most `max`. */
-static int64_t count_free(const struct qcow2_image *image, const struct place *place, bool zero,
-                          int64_t max)
+static int64_t count_free(const struct qcow2_image *image, const struct qcow2_place *place,
+                          bool zero, int64_t max)
 {
     int64_t n = 0;
-    while (n < max && (place_get(image, place, place->index + n) == 0) == zero) {
+    while (n < max && (qcow2_place_get(image, place, place->index + n) == 0) == zero) {
         n++;
     }
     return n;
@@ -251,10 +214,10 @@ static int64_t count_free(const struct qcow2_image *image, const struct place *p
 
 /* Moves free_hint to the next free cluster and finds its place; the place has no table when the
  * cluster's block is yet to be made. */
-static int co_find_free(struct qcow2_image *image, int64_t limit, struct place *ret_place)
+static int co_find_free(struct qcow2_image *image, int64_t limit, struct qcow2_place *ret_place)
 {
     while (image->free_hint < limit) {
-        int ret = co_find_place(image, image->free_hint, ret_place);
+        int ret = qcow2_co_place(image, image->free_hint, ret_place);
         if (ret) {
             return ret;
         }
@@ -271,12 +234,12 @@ static int co_find_free(struct qcow2_image *image, int64_t limit, struct place *
 
 static int co_find_and_take(struct qcow2_image *image, int64_t want, struct qcow2_run *ret_run)
 {
-    int64_t limit = cluster_limit(image);
-    struct place place;
+    int64_t limit = qcow2_cluster_limit(image);
+    struct qcow2_place place;
     int ret;
     while (!(ret = co_find_free(image, limit, &place)) && !place.table) {
         bool full = image->free_hint >> image->refblock_bits >= image->reftable_entries;
-        ret = full ? TABLE_IS_FULL : co_make_block(image, image->free_hint);
+        ret = full ? TABLE_IS_FULL : qcow2_co_make_block(image, image->free_hint);
         if (ret) {
             return ret;
         }
@@ -287,7 +250,7 @@ static int co_find_and_take(struct qcow2_image *image, int64_t want, struct qcow
     int64_t cluster = image->free_hint;
     int64_t max = min_i64(min_i64(want, limit - cluster), place.end - place.index);
     int64_t n = cut_at_fresh(image, cluster, count_free(image, &place, true, max));
-    if (metaset_test(image->meta, cluster, n)) {
+    if (qcow2_is_metadata(image, cluster, n)) {
         return qcow2_co_corrupt(image, "free cluster", cluster);
     }
     take_run(image, &place, n, ret_run);
@@ -346,17 +309,17 @@ int qcow2_co_alloc_table(struct qcow2_image *image, int64_t count, int64_t *ret_
 /* Adds one to the refcount of `cluster`, which is `expect_used`. False when it cannot be. */
 static int co_share(struct qcow2_image *image, int64_t cluster, bool expect_used, bool *ret_done)
 {
-    struct place place;
-    int ret = co_find_place(image, cluster, &place);
+    struct qcow2_place place;
+    int ret = qcow2_co_place(image, cluster, &place);
     if (ret) {
         return ret;
     }
-    uint64_t old = place_get(image, &place, place.index);
-    *ret_done = place.table && (old > 0) == expect_used && cluster < cluster_limit(image) &&
+    uint64_t old = qcow2_place_get(image, &place, place.index);
+    *ret_done = place.table && (old > 0) == expect_used && cluster < qcow2_cluster_limit(image) &&
                 old < qcow2_refcount_max(image->header.refcount_order) &&
-                (expect_used || !metaset_test(image->meta, cluster, 1));
+                (expect_used || !qcow2_is_metadata(image, cluster, 1));
     if (*ret_done) {
-        place_set(image, &place, place.index, place.index + 1, old + 1);
+        qcow2_place_set(image, &place, place.index, place.index + 1, old + 1);
     }
     return 0;
 }
@@ -374,11 +337,11 @@ static int co_extend_packed(struct qcow2_image *image, int64_t length, int64_t *
     if (!ret && done && last > first) {
         ret = co_share(image, last, false, &done);
         if (ret || !done) {
-            struct place place;
-            int undo = co_find_place(image, first, &place);
+            struct qcow2_place place;
+            int undo = qcow2_co_place(image, first, &place);
             if (!undo) {
-                uint64_t value = place_get(image, &place, place.index);
-                place_set(image, &place, place.index, place.index + 1, value - 1);
+                uint64_t value = qcow2_place_get(image, &place, place.index);
+                qcow2_place_set(image, &place, place.index, place.index + 1, value - 1);
             }
         } else {
             image->fresh_from = max_i64(image->fresh_from, (last + 1) << image->cluster_bits);
@@ -436,12 +399,12 @@ static int co_discard_clusters(struct qcow2_image *image, int64_t first, int64_t
 {
     int64_t start = first;
     for (int64_t c = first; c <= end; c++) {
-        struct place place;
-        int ret = c < end ? co_find_place(image, c, &place) : 0;
+        struct qcow2_place place;
+        int ret = c < end ? qcow2_co_place(image, c, &place) : 0;
         if (ret) {
             return ret;
         }
-        if (c < end && place_get(image, &place, place.index) == 1) {
+        if (c < end && qcow2_place_get(image, &place, place.index) == 1) {
             continue;
         }
         if (c > start) {
@@ -464,16 +427,16 @@ static int co_lower(struct qcow2_image *image, int64_t offset, int64_t length, b
     }
     int ret = discard ? co_discard_clusters(image, first, end) : 0;
     for (int64_t c = first; c < end && !ret; c++) {
-        struct place place;
-        ret = co_find_place(image, c, &place);
+        struct qcow2_place place;
+        ret = qcow2_co_place(image, c, &place);
         if (ret) {
             return ret;
         }
-        uint64_t old = place_get(image, &place, place.index);
-        if (!old) {
+        uint64_t old = qcow2_place_get(image, &place, place.index);
+        if (!old || (old == 1 && metaset_test(image->shared_l2, c, 1))) {
             return qcow2_co_corrupt(image, "refcount of freed cluster", c);
         }
-        place_set(image, &place, place.index, place.index + 1, old - 1);
+        qcow2_place_set(image, &place, place.index, place.index + 1, old - 1);
         if (old == 1) {
             note_free(image, c);
         }

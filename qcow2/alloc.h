@@ -20,6 +20,18 @@ bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error);
 bool qcow2_co_refcounts_reload(struct qcow2_image *image, GError **error);
 void qcow2_refcounts_done(struct qcow2_image *image);
 
+/* Notes the clusters of a table as metadata. Refuses what is past the end of the file or overlaps
+ * another table; `what` and `number` name it. */
+bool qcow2_note_table(struct qcow2_image *image, int64_t offset, int64_t clusters, const char *what,
+                      int64_t number, GError **error);
+
+/* The last cluster number + 1 that this image and its file can hold. */
+int64_t qcow2_cluster_limit(const struct qcow2_image *image);
+
+/* Makes the refcount block that describes `cluster`, in that free cluster itself. The refcount
+ * table has an entry for it. */
+int qcow2_co_make_block(struct qcow2_image *image, int64_t cluster);
+
 /* Takes between 1 and `want` clusters in a row. */
 int qcow2_co_alloc(struct qcow2_image *image, int64_t want, struct qcow2_run *ret_run);
 

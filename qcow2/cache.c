@@ -221,6 +221,13 @@ void qcow2_cache_drop(struct qcow2_cache *cache, int64_t offset, int64_t length)
     }
 }
 
+void qcow2_cache_clear(struct qcow2_cache *cache)
+{
+    while (cache->newest) {
+        cache_remove(cache, cache->newest);
+    }
+}
+
 void qcow2_cache_dirty(struct qcow2_cache *cache, struct qcow2_table *table, int from, int to)
 {
     if (!table->dirty_to) {

@@ -44,6 +44,9 @@ struct qcow2_table *qcow2_cache_add_zero(struct qcow2_cache *cache, int64_t offs
 /* Forgets the tables in [offset, +length) and their changes. */
 void qcow2_cache_drop(struct qcow2_cache *cache, int64_t offset, int64_t length);
 
+/* Forgets all tables and their changes. */
+void qcow2_cache_clear(struct qcow2_cache *cache);
+
 /* Bytes [from, to) of the table have changed. */
 void qcow2_cache_dirty(struct qcow2_cache *cache, struct qcow2_table *table, int from, int to);
 

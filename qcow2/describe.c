@@ -11,8 +11,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "qcow2/snapshots.h"
+
 enum {
-    SNAPSHOT_FIXED = 40,
     BITMAP_FIXED = 24,
     MAX_NAME = 1023,
     MAX_LIST = 64 * 1024 * 1024,
@@ -50,53 +51,30 @@ static json_t *json_text(const uint8_t *p, size_t length)
 
 /* ---- snapshots ---- */
 
-static json_t *snapshot_json(const uint8_t *p, uint32_t extra, uint16_t id_len, uint16_t name_len)
+static json_t *snapshot_json(const struct qcow2_snapshot *s)
 {
-    uint64_t clock = load_be64(p + 24);
-    uint64_t vm_state = extra >= 8 ? load_be64(p + 40) : load_be32(p + 32);
-    const uint8_t *id = p + SNAPSHOT_FIXED + extra;
     json_t *out =
-        json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:I}", "icount",
-                  (json_int_t)(extra >= 24 ? load_be64(p + 56) : 0), "vm-clock-nsec",
-                  (json_int_t)(clock % 1000000000), "name", json_text(id + id_len, name_len),
-                  "date-sec", (json_int_t)load_be32(p + 16), "date-nsec",
-                  (json_int_t)load_be32(p + 20), "vm-clock-sec", (json_int_t)(clock / 1000000000),
-                  "id", json_text(id, id_len), "vm-state-size", (json_int_t)vm_state);
-    if (extra < 24 || load_be64(p + 56) == UINT64_MAX) {
+        json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:I}", "icount", (json_int_t)s->icount,
+                  "vm-clock-nsec", (json_int_t)(s->vm_clock_ns % 1000000000), "name",
+                  json_text((const uint8_t *)s->name, strlen(s->name)), "date-sec",
+                  (json_int_t)s->date_sec, "date-nsec", (json_int_t)s->date_nsec, "vm-clock-sec",
+                  (json_int_t)(s->vm_clock_ns / 1000000000), "id",
+                  json_text((const uint8_t *)s->id, strlen(s->id)), "vm-state-size",
+                  (json_int_t)s->vm_state_size);
+    if (s->icount == UINT64_MAX) {
         json_object_del(out, "icount");
     }
     return out;
 }
 
-static bool parse_snapshots(struct qcow2_image *image, const uint8_t *buf, int64_t length,
-                            GError **error)
+static json_t *snapshots_json(const struct qcow2_image *image)
 {
-    int64_t pos = 0;
-    for (uint32_t i = 0; i < image->header.snapshots; i++) {
-        const uint8_t *p = buf + pos;
-        if (length - pos < SNAPSHOT_FIXED) {
-            return error_set(error, EINVAL, "the snapshot table ends within entry %u", i);
-        }
-        uint16_t id_len = load_be16(p + 12), name_len = load_be16(p + 14);
-        uint32_t extra = load_be32(p + 36);
-        int64_t size = SNAPSHOT_FIXED + (int64_t)extra + id_len + name_len;
-        if (size > length - pos || extra > 1024) {
-            return error_set(error, EINVAL, "snapshot %u is not valid (%" PRId64 " bytes)", i,
-                             size);
-        }
-        json_array_append_new(image->snapshot_list, snapshot_json(p, extra, id_len, name_len));
-        pos += min_i64(align_up(size, 8), length - pos);
+    json_t *list = json_array();
+    for (guint i = 0; i < image->snapshots->len; i++) {
+        json_array_append_new(
+            list, snapshot_json(&g_array_index(image->snapshots, struct qcow2_snapshot, i)));
     }
-    return true;
-}
-
-static bool co_load_snapshots(struct qcow2_image *image, GError **error)
-{
-    int64_t length;
-    g_autofree uint8_t *buf = co_read_list(image, image->header.snapshots_offset, MAX_LIST,
-                                           "snapshot table", &length, error);
-    image->snapshot_list = json_array();
-    return buf && parse_snapshots(image, buf, length, error);
+    return list;
 }
 
 /* ---- bitmaps ---- */
@@ -149,7 +127,7 @@ static bool co_load_bitmaps(struct qcow2_image *image, GError **error)
 bool qcow2_co_describe_load(struct qcow2_image *image, GError **error)
 {
     const struct qcow2_header *h = &image->header;
-    return (!h->snapshots || co_load_snapshots(image, error)) &&
+    return qcow2_co_snapshots_load(image, error) &&
            (!(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) || co_load_bitmaps(image, error));
 }
 
@@ -200,7 +178,7 @@ bool qcow2_info(struct blk_node *node, struct blk_info *info, GError **error)
     info->encrypted = h->crypt_method;
     info->backing_filename = g_strdup(h->backing_file);
     info->backing_format = g_strdup(h->backing_format);
-    info->snapshots = json_incref(image->snapshot_list);
+    info->snapshots = image->snapshots && image->snapshots->len ? snapshots_json(image) : NULL;
     info->specific = json_pack("{s:s, s:o}", "type", "qcow2", "data", specific_data(image));
     return true;
 }

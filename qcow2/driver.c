@@ -13,6 +13,7 @@
 #include "qcow2/plan.h"
 #include "qcow2/read.h"
 #include "qcow2/resize.h"
+#include "qcow2/snapshot.h"
 #include "qcow2/write.h"
 #include "qcow2/zero.h"
 
@@ -48,4 +49,5 @@ const struct blk_driver qcow2_driver = {
     .plan = &qcow2_plan_ops,
     .amend = &qcow2_amend_ops,
     .check = &qcow2_check_ops,
+    .snapshot = &qcow2_snapshot_ops,
 };

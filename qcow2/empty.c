@@ -192,9 +192,7 @@ static int co_drop_table(struct qcow2_image *image, int64_t index)
             return ret;
         }
     }
-    if (l1.copied) {
-        metaset_remove(image->meta, l1.host_off >> image->cluster_bits, 1);
-    }
+    metaset_remove(image->meta, l1.host_off >> image->cluster_bits, 1);
     qcow2_cache_drop(image->l2, l1.host_off, image->cluster_size);
     qcow2_free_later(image, &l1, false);
     image->l1[index] = 0;

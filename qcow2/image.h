@@ -58,8 +58,9 @@ struct qcow2_image {
     int64_t free_hint;    /* cluster number: nothing below is free */
     int64_t fresh_from;   /* host offset from which on the file has never been written: zeroes */
     struct metaset *meta; /* clusters that hold metadata: data never goes there */
-    GArray *freed;        /* struct qcow2_freed */
-    int64_t packed_end;   /* host offset where the next compressed cluster may begin; 0: none */
+    struct metaset *shared_l2; /* L2 tables of snapshots; some are the active ones as well */
+    GArray *freed;             /* struct qcow2_freed */
+    int64_t packed_end; /* host offset where the next compressed cluster may begin; 0: none */
 
     /* Held across yields. Order: guest ranges, l2_lock, alloc_lock; commit_lock and alloc_lock. */
     struct range_lock guest;     /* cluster-aligned guest ranges: in place shared, else exclusive */
@@ -70,7 +71,9 @@ struct qcow2_image {
     bool committing;             /* tables are on their way: L1, L2 and refcount table hold still */
     struct co_queue commit_waiters;
 
-    json_t *snapshot_list, *bitmap_list; /* for info, or NULL */
+    GArray *snapshots;       /* struct qcow2_snapshot, or NULL */
+    int64_t snaptable_bytes; /* what their table takes in the file */
+    json_t *bitmap_list;     /* for info, or NULL */
 
     struct codec_ctx *codecs[8]; /* idle decompression contexts */
     int codec_count;
@@ -79,6 +82,12 @@ struct qcow2_image {
 static inline struct qcow2_image *qcow2_image(struct blk_node *node)
 {
     return node->state;
+}
+
+/* True when one of clusters [first, first + count) holds metadata. */
+static inline bool qcow2_is_metadata(const struct qcow2_image *image, int64_t first, int64_t count)
+{
+    return metaset_test(image->meta, first, count) || metaset_test(image->shared_l2, first, count);
 }
 
 static inline int64_t image_cluster_start(const struct qcow2_image *image, int64_t offset)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <stdlib.h>
 
 #include "base/bytes.h"
 
@@ -71,8 +72,12 @@ int metaset_add(struct metaset *set, int64_t first, int64_t count)
     if (g_hash_table_size(set->pages) + count / PAGE_BITS + 2 > MAX_PAGES) {
         return -ENOMEM;
     }
+    uint64_t *page = NULL;
     for (int64_t c = first; c < first + count; c++) {
-        page_make(set, c)[c % PAGE_BITS / 64] |= UINT64_C(1) << (c % 64);
+        if (c == first || c % PAGE_BITS == 0) {
+            page = page_make(set, c);
+        }
+        page[c % PAGE_BITS / 64] |= UINT64_C(1) << (c % 64);
     }
     return 0;
 }
@@ -85,4 +90,45 @@ void metaset_remove(struct metaset *set, int64_t first, int64_t count)
             page[c % PAGE_BITS / 64] &= ~(UINT64_C(1) << (c % 64));
         }
     }
+}
+
+static gint compare_keys(gconstpointer a, gconstpointer b)
+{
+    int64_t x = **(int64_t *const *)a, y = **(int64_t *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Goes on with a run that ends where `cluster` begins, or hands it over and begins another. */
+static void run_extend(int64_t cluster, int64_t *start, int64_t *end,
+                       void (*take)(int64_t first, int64_t count, void *arg), void *arg)
+{
+    if (cluster != *end) {
+        if (*end > *start) {
+            take(*start, *end - *start, arg);
+        }
+        *start = cluster;
+    }
+    *end = cluster + 1;
+}
+
+void metaset_each_run(const struct metaset *set,
+                      void (*take)(int64_t first, int64_t count, void *arg), void *arg)
+{
+    guint n;
+    gpointer *keys = g_hash_table_get_keys_as_array(set->pages, &n);
+    int64_t start = 0, end = 0;
+    qsort(keys, n, sizeof(*keys), compare_keys);
+    for (guint i = 0; i < n; i++) {
+        const uint64_t *page = g_hash_table_lookup(set->pages, keys[i]);
+        int64_t base = *(int64_t *)keys[i] * PAGE_BITS;
+        for (int64_t bit = 0; bit < PAGE_BITS; bit++) {
+            if (page[bit / 64] >> (bit % 64) & 1) {
+                run_extend(base + bit, &start, &end, take, arg);
+            }
+        }
+    }
+    if (end > start) {
+        take(start, end - start, arg);
+    }
+    g_free(keys);
 }

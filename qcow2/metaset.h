@@ -22,4 +22,8 @@ void metaset_remove(struct metaset *set, int64_t first, int64_t count);
 /* True when one of [first, first + count) is in. */
 bool metaset_test(const struct metaset *set, int64_t first, int64_t count);
 
+/* Calls `take` for each run of clusters that are in, in ascending order. */
+void metaset_each_run(const struct metaset *set,
+                      void (*take)(int64_t first, int64_t count, void *arg), void *arg);
+
 #endif

@@ -108,10 +108,6 @@ static bool check_may_write(const struct qcow2_header *h, GError **error)
     if (h->incompatible & QCOW2_INCOMPAT_CORRUPT) {
         return error_set(error, EACCES, "Image is corrupt; cannot be opened read/write");
     }
-    if (h->snapshots) {
-        return error_set(error, ENOTSUP,
-                         "writing to qcow2 images with internal snapshots is not supported yet");
-    }
     if (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
         return error_set(error, ENOTSUP,
                          "writing to qcow2 images with persistent bitmaps is not supported yet");
@@ -258,7 +254,9 @@ static void image_done(struct qcow2_image *image)
     g_free(image->corrupt_reason);
     bitmap_free(image->l1_dirty);
     bitmap_free(image->l1_unlinked);
-    json_decref(image->snapshot_list);
+    if (image->snapshots) {
+        g_array_unref(image->snapshots);
+    }
     json_decref(image->bitmap_list);
     qcow2_header_clear(&image->header);
     *image = (struct qcow2_image){0};

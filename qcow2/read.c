@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "qcow2/vmstate.h"
+
 /* One cluster to unpack, for the pool. */
 struct unpack {
     struct codec_ctx *ctx;
@@ -89,7 +91,8 @@ static int co_read_backing(struct qcow2_image *image, const struct qcow2_extent 
                            struct span span)
 {
     struct blk_node *backing = image->node->backing;
-    int64_t inside = backing ? min_i64(node_size(backing) - extent->offset, extent->length) : 0;
+    bool shows = backing && extent->offset < image->node->size;
+    int64_t inside = shows ? min_i64(node_size(backing) - extent->offset, extent->length) : 0;
     inside = max_i64(inside, 0);
     if (inside < extent->length) {
         span_fill(span_skip(span, (size_t)inside), 0, (size_t)(extent->length - inside));
@@ -124,7 +127,7 @@ static int co_read_extent(struct qcow2_image *image, const struct qcow2_extent *
 
 int qcow2_co_read_held(struct qcow2_image *image, int64_t offset, int64_t length, struct span span)
 {
-    int64_t inside = max_i64(0, min_i64(length, image->node->size - offset));
+    int64_t inside = max_i64(0, min_i64(length, qcow2_area_end(image, offset) - offset));
     if (inside < length) {
         span_fill(span_skip(span, (size_t)inside), 0, (size_t)(length - inside));
     }

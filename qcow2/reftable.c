@@ -161,7 +161,7 @@ static int co_grow_locked(struct qcow2_image *image, int64_t seen_entries)
     if (!ret && !image->node->file->growable && end > node_size(image->node->file)) {
         ret = -ENOSPC;
     }
-    if (!ret && metaset_test(image->meta, growth.start, growth.blocks + growth.table)) {
+    if (!ret && qcow2_is_metadata(image, growth.start, growth.blocks + growth.table)) {
         ret = qcow2_co_corrupt(image, "free cluster", growth.start);
     }
     ret = ret ? ret : co_write_growth(image, &growth);

@@ -95,9 +95,12 @@ static int co_switch_committed(struct qcow2_image *image, struct larger_l1 *l)
     return ret;
 }
 
-static int co_grow_l1(struct qcow2_image *image, int64_t entries)
+int qcow2_co_l1_reach(struct qcow2_image *image, int64_t entries)
 {
     struct larger_l1 l = {0};
+    if (entries <= image->header.l1_entries) {
+        return 0;
+    }
     int ret = co_prepare(image, entries, &l);
     /* The blocks that count the new table must be durable before the header points to it. */
     if (!ret && (ret = co_switch_committed(image, &l)) && !image->broken) {
@@ -169,9 +172,7 @@ static int co_grow(struct blk_node *node, int64_t size)
     int64_t old_size = node->size;
     int64_t entries = qcow2_l1_entries(size, image->cluster_bits);
     int ret = qcow2_co_write_begin(image);
-    if (!ret && entries > image->header.l1_entries) {
-        ret = co_grow_l1(image, entries);
-    }
+    ret = ret ? ret : qcow2_co_l1_reach(image, entries);
     if (ret) {
         return ret;
     }

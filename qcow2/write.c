@@ -22,6 +22,7 @@
 #include "qcow2/corrupt.h"
 #include "qcow2/link.h"
 #include "qcow2/read.h"
+#include "qcow2/vmstate.h"
 
 enum { MAX_IOV = 32 };
 
@@ -39,7 +40,7 @@ struct fill {
 /* True when guest [offset, +length) reads as zero without looking at data. */
 static int co_is_zero(struct qcow2_image *image, int64_t offset, int64_t length, bool *ret_zero)
 {
-    int64_t end = min_i64(offset + length, image->node->size);
+    int64_t end = min_i64(offset + length, qcow2_area_end(image, offset));
     *ret_zero = true;
     while (offset < end && *ret_zero) {
         struct qcow2_extent extent;
@@ -48,7 +49,8 @@ static int co_is_zero(struct qcow2_image *image, int64_t offset, int64_t length,
             return ret;
         }
         struct blk_node *backing = image->node->backing;
-        bool hole = extent.kind == QCOW2_UNALLOCATED && (!backing || offset >= node_size(backing));
+        int64_t backed = backing ? min_i64(node_size(backing), image->node->size) : 0;
+        bool hole = extent.kind == QCOW2_UNALLOCATED && offset >= backed;
         *ret_zero = hole || extent.kind == QCOW2_ZERO || extent.kind == QCOW2_ZERO_ALLOC;
         offset += extent.length;
     }
@@ -165,7 +167,7 @@ static int co_fill_allocated(struct fill *f, const struct qcow2_extent *extent)
     int64_t done;
     f->host = image_cluster_start(image, extent->host_off);
     fill_limit(f, f->count);
-    if (metaset_test(image->meta, f->host >> image->cluster_bits, f->count)) {
+    if (qcow2_is_metadata(image, f->host >> image->cluster_bits, f->count)) {
         return qcow2_co_corrupt(image, "data cluster", f->host);
     }
     int ret = co_write_fill(f);
@@ -207,7 +209,7 @@ static int co_write_in_place(struct qcow2_image *image, const struct qcow2_exten
 {
     int64_t first = extent->host_off >> image->cluster_bits;
     int64_t last = (extent->host_off + extent->length - 1) >> image->cluster_bits;
-    if (metaset_test(image->meta, first, last - first + 1)) {
+    if (qcow2_is_metadata(image, first, last - first + 1)) {
         return qcow2_co_corrupt(image, "data cluster", first << image->cluster_bits);
     }
     node_co_event(image->node->file, BLK_EVENT_WRITE_AIO);

@@ -121,7 +121,7 @@ static int co_drop_bytes(struct qcow2_image *image, const GArray *kept)
         while (i + n < kept->len && at[i + n] == at[i] + n * image->cluster_size) {
             n++;
         }
-        if (metaset_test(image->meta, at[i] >> image->cluster_bits, n)) {
+        if (qcow2_is_metadata(image, at[i] >> image->cluster_bits, n)) {
             return qcow2_co_corrupt(image, "data cluster", at[i]);
         }
         node_co_discard(image->node->file, at[i], n * image->cluster_size);

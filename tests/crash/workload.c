@@ -326,6 +326,25 @@ void workload_run(struct workload *w)
     run_recorded(w);
 }
 
+/* What the image has of snapshots belongs to the history from its beginning. */
+static void carry_snapshots(struct workload *w, struct blk_node *node)
+{
+    GError *error = NULL;
+    GArray *list = node_snapshot_list(node, &error);
+    if (!list)
+        workload_fail(w, "list of snapshots: %s", error->message);
+    for (guint i = 0; i < list->len; i++) {
+        const struct blk_snapshot *s = &g_array_index(list, struct blk_snapshot, i);
+        struct blk_node *view = workload_open(w, TOP, 0);
+        if (!node_snapshot_do(view, SNAPSHOT_LOAD, s->id, &error))
+            workload_fail(w, "snapshot %s: %s", s->name, error->message);
+        g_autofree uint64_t *stamps = workload_read(w, view);
+        history_snapshot_add(w->history, s->name, node_size(view), stamps, -1, -1);
+        workload_close(w, view);
+    }
+    g_array_unref(list);
+}
+
 void workload_run_again(struct workload *w)
 {
     cuts_free(g_steal_pointer(&w->cuts));
@@ -334,6 +353,7 @@ void workload_run_again(struct workload *w)
     g_autofree uint64_t *stamps = workload_read(w, node);
     w->size = node_size(node);
     w->history = history_new(w->sectors, w->size, stamps);
+    carry_snapshots(w, node);
     workload_close(w, node);
     w->generation++;
     run_recorded(w);

@@ -1,0 +1,16 @@
+/*
+ * Internal snapshots: the driver's snapshot group.
+ */
+#ifndef CAIRN_QCOW2_SNAPSHOT_H
+#define CAIRN_QCOW2_SNAPSHOT_H
+
+#include "qcow2/txn.h"
+
+struct snapshot_ops;
+
+extern const struct snapshot_ops qcow2_snapshot_ops;
+
+/* Says why a transaction that was to `verb` failed with `ret`. Always false. */
+bool qcow2_txn_error(const struct qcow2_txn *txn, int ret, const char *verb, GError **error);
+
+#endif
