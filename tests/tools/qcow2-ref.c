@@ -7,13 +7,15 @@
 
 #include "base/bytes.h"
 
-enum { TABLE = 1 << 30 }; /* added to a count: this cluster holds metadata */
+/* Added to a count: this cluster holds metadata. Of the L2 tables of snapshots some are shared. */
+enum { TABLE = 1 << 30, SHARED = 1 << 29, COUNT = SHARED - 1 };
 
 struct walk {
     const uint8_t *bytes;
     int64_t size, cluster, clusters;
     int cluster_bits, refcount_bits;
-    uint32_t *counts; /* references found; metadata adds TABLE */
+    uint32_t *counts; /* references found, with TABLE or SHARED */
+    bool active;      /* the tables at hand are those of the guest's disk: COPIED counts */
     struct qcow2_ref result;
 };
 
@@ -45,7 +47,7 @@ static bool count(struct walk *walk, int64_t offset, int64_t length, bool table,
         return false;
     }
     for (int64_t i = first; i <= last; i++) {
-        if (walk->counts[i] >= TABLE || (table && walk->counts[i]))
+        if (walk->counts[i] >= SHARED || (table && walk->counts[i]))
             corrupt(walk, "%s at %#" PRIx64 " overlaps metadata or data", what, offset);
         walk->counts[i] += table ? TABLE + 1 : 1;
     }
@@ -65,6 +67,21 @@ static bool count_table(struct walk *walk, int64_t offset, int64_t length, const
         corrupt(walk, "%s at %#" PRIx64 " is cut off by the end of the file", what, offset);
         return false;
     }
+    return true;
+}
+
+/* As count_table(), for an L2 table, which other L1 tables may refer to as well. */
+static bool count_l2(struct walk *walk, int64_t offset)
+{
+    int64_t i = offset >> walk->cluster_bits;
+    if (!walk->active && !(offset & (walk->cluster - 1)) && i < walk->clusters &&
+        (walk->counts[i] & SHARED)) {
+        walk->counts[i]++;
+        return true;
+    }
+    if (!count_table(walk, offset, walk->cluster, "L2 table"))
+        return false;
+    walk->counts[i] += SHARED - TABLE;
     return true;
 }
 
@@ -94,7 +111,7 @@ static uint64_t stored_count(struct walk *walk, int64_t cluster)
 static void check_copied(struct walk *walk, uint64_t entry, const char *what)
 {
     uint64_t stored = stored_count(walk, (int64_t)(entry & offset_mask) >> walk->cluster_bits);
-    if (((entry & copied) != 0) != (stored == 1))
+    if (walk->active && ((entry & copied) != 0) != (stored == 1))
         corrupt(walk, "%s %#" PRIx64 " and refcount %" PRIu64 " disagree on COPIED", what, entry,
                 stored);
 }
@@ -128,9 +145,8 @@ static void walk_l2(struct walk *walk, int64_t table)
     }
 }
 
-static void walk_l1(struct walk *walk)
+static void walk_l1(struct walk *walk, int64_t table, int64_t entries)
 {
-    int64_t entries = load_be32(walk->bytes + 36), table = (int64_t)load_be64(walk->bytes + 40);
     if (!entries || !count_table(walk, table, entries * 8, "L1 table"))
         return;
     for (int64_t i = 0; i < entries; i++) {
@@ -138,11 +154,30 @@ static void walk_l1(struct walk *walk)
         if (entry & ~(offset_mask | copied))
             corrupt(walk, "L1 entry %#" PRIx64 " has reserved bits", entry);
         int64_t offset = (int64_t)(entry & offset_mask);
-        if (!offset || !count_table(walk, offset, walk->cluster, "L2 table"))
+        if (!offset || !count_l2(walk, offset))
             continue;
         check_copied(walk, entry, "L1 entry");
         walk_l2(walk, offset);
     }
+}
+
+static void walk_snapshots(struct walk *walk)
+{
+    int64_t at = (int64_t)load_be64(walk->bytes + 64), start = at;
+    uint32_t n = load_be32(walk->bytes + 60);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t *entry = walk->bytes + at;
+        if (at < 0 || at > walk->size - 40) {
+            corrupt(walk, "snapshot %u is past the end of the file", i);
+            return;
+        }
+        walk_l1(walk, (int64_t)load_be64(entry), load_be32(entry + 8));
+        at += (40 + (int64_t)load_be32(entry + 36) + load_be16(entry + 12) + load_be16(entry + 14) +
+               7) /
+              8 * 8;
+    }
+    if (n)
+        count_table(walk, start, at - start, "snapshot table");
 }
 
 static void walk_refcounts(struct walk *walk)
@@ -161,7 +196,7 @@ static void walk_refcounts(struct walk *walk)
 static void compare_counts(struct walk *walk)
 {
     for (int64_t i = 0; i < walk->clusters; i++) {
-        uint64_t stored = stored_count(walk, i), found = walk->counts[i] % TABLE;
+        uint64_t stored = stored_count(walk, i), found = walk->counts[i] & COUNT;
         if (stored < found)
             corrupt(walk, "cluster %" PRId64 " has refcount %" PRIu64 " and %" PRIu64 " references",
                     i, stored, found);
@@ -186,7 +221,10 @@ struct qcow2_ref qcow2_ref_check(const uint8_t *bytes, int64_t size)
     walk.counts = g_new0(uint32_t, (gsize)walk.clusters);
     count(&walk, 0, walk.cluster, true, "header");
     walk_refcounts(&walk);
-    walk_l1(&walk);
+    walk.active = true;
+    walk_l1(&walk, (int64_t)load_be64(bytes + 40), load_be32(bytes + 36));
+    walk.active = false;
+    walk_snapshots(&walk);
     bool dirty = v3 && (load_be64(bytes + 72) & 1);
     if (!dirty)
         compare_counts(&walk);
