@@ -97,8 +97,7 @@ static void print_backing(GString *out, int indent, const json_t *info)
     }
 }
 
-/* Snapshots as a table. */
-static void print_snapshots(GString *out, int indent, const json_t *snapshots)
+void info_print_snapshots(const json_t *snapshots, int indent, GString *out)
 {
     if (!json_array_size(snapshots)) {
         return;
@@ -177,7 +176,7 @@ void info_print_text(const json_t *info, GString *out)
         print_line(out, 0, "cleanly shut down", "no");
     }
     print_backing(out, 0, info);
-    print_snapshots(out, 0, json_object_get(info, "snapshots"));
+    info_print_snapshots(json_object_get(info, "snapshots"), 0, out);
     print_limits(out, 0, json_object_get(info, "limits"));
     print_specific(out, 0, json_object_get(info, "format-specific"));
     print_children(out, 0, info, "");

@@ -13,4 +13,7 @@ void info_print_text(const json_t *info, GString *out);
 /* Appends the format's own part of it, {"type": ..., "data": ...}; NULL: nothing. */
 void info_print_specific(const json_t *specific, GString *out);
 
+/* Appends the table of snapshots (an array or NULL); nothing when there are none. */
+void info_print_snapshots(const json_t *snapshots, int indent, GString *out);
+
 #endif
