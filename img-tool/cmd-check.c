@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "img-tool/confine.h"
 #include "img-tool/image.h"
 #include "img-tool/tool.h"
 
@@ -174,6 +175,7 @@ static int check_name(struct session *session, const struct check_args *args, co
     if (!node) {
         return EXIT_FAILURE;
     }
+    confine_allow_work(node_size(node_file(node) ? node_file(node) : node) / 1024); /* its tables */
     int status = check_node(node, name, args, fix, error);
     return image_close(&node, error) ? status : EXIT_FAILURE;
 }
@@ -208,7 +210,8 @@ static int check_run(const struct cli_command *command, void *data, char **names
                   "used with read-only images");
         return EXIT_FAILURE;
     }
-    if (session_start(&session, &args->image, error)) {
+    if (image_confine(&args->image, names, fix != 0, error) &&
+        session_start(&session, &args->image, error)) {
         status = check_name(&session, args, names[0], fix, error);
     }
     session_end(&session);

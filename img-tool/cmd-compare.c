@@ -10,7 +10,6 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "img-tool/confine.h"
 #include "img-tool/image.h"
 #include "img-tool/progress.h"
 #include "img-tool/tool.h"
@@ -80,7 +79,6 @@ static int compare_nodes(struct session *session, const struct compare_options *
     }
     struct compare_args args = {.a = a, .b = b, .strict = options->strict};
     struct compare_result result = {0};
-    confine_allow_work(node_size(a) + node_size(b));
     struct job *job = compare_job_new(&args, &result);
     struct progress progress;
     progress_start(&progress, options->progress, options->quiet, "compare");

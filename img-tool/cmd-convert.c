@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/size.h"
-#include "img-tool/confine.h"
 #include "img-tool/image.h"
 #include "img-tool/output.h"
 #include "img-tool/progress.h"
@@ -204,7 +203,6 @@ static bool run_job(struct conversion *conv, GError **error)
     args->copy_offload = options->copy_range;
     args->salvage = options->salvage;
     args->unreadable = options->quiet ? NULL : say_unreadable;
-    confine_allow_work(conv->size);
     struct job *job = convert_job_new(args);
     job_set_speed(job, options->rate);
     struct progress progress;

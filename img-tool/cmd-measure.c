@@ -137,8 +137,9 @@ static int measure_run(const struct cli_command *command, void *data, char **nam
 {
     const struct measure_args *args = data;
     struct session session = {0};
-    bool done =
-        session_start(&session, &args->image, error) && measure_named(&session, args, names, error);
+    bool done = image_confine(&args->image, names, false, error) &&
+                session_start(&session, &args->image, error) &&
+                measure_named(&session, args, names, error);
     session_end(&session);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
+#include "img-tool/confine.h"
 #include "libblock/libblock.h"
 
 #define BAR_COLUMNS 30
@@ -98,6 +99,10 @@ static void tick(struct job *job, void *user)
 {
     struct progress *progress = user;
     progress->last = job_progress(job);
+    if (progress->last.total > progress->granted) {
+        confine_allow_work(progress->last.total - progress->granted);
+        progress->granted = progress->last.total;
+    }
     answer_signal(progress, progress->last);
     show(progress, progress->last);
 }

@@ -37,6 +37,7 @@ struct progress {
     const char *phase; /* "convert" */
     int64_t start_ns;
     struct job_progress last; /* as of the last tick */
+    int64_t granted;          /* bytes of work that confine_allow_work() knows of */
     double shown;             /* the percentage last shown */
     int signal_fd;            /* readable when SIGUSR1 came; -1: none */
 };
