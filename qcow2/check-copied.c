@@ -127,6 +127,18 @@ static int co_look(struct look *l)
     return co_write_changed(l);
 }
 
+/* True when nothing but the header refers to the clusters of the L1 table. */
+static bool l1_is_alone(const struct check *c)
+{
+    const struct qcow2_header *h = &c->image->header;
+    for (int64_t at = 0; at < (int64_t)h->l1_entries * 8; at += c->image->cluster_size) {
+        if (refcount_of(c, h->l1_offset + at) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int co_look_at_l1(struct check *c, bool mend)
 {
     const struct qcow2_header *h = &c->image->header;
@@ -148,7 +160,7 @@ static int co_look_at_l1(struct check *c, bool mend)
 
 int check_co_copied(struct check *c, bool mend)
 {
-    int ret = co_look_at_l1(c, mend);
+    int ret = co_look_at_l1(c, mend && l1_is_alone(c));
     for (guint i = 0; i < c->tables->len && !ret && c->mistrust; i++) {
         uint64_t word = g_array_index(c->tables, uint64_t, i);
         int64_t offset = check_table_cluster(word) << c->image->cluster_bits;

@@ -50,19 +50,20 @@ static int64_t find_place(const struct check *c, int64_t count)
     return at < 0 && growable ? find_run(c, end, refs_clusters(c->refs), count) : at;
 }
 
-/* Takes back the references of the old structure, which the walk has counted. */
-static void forget_old(struct check *c)
+/* Counts the references of the old structure, as the walk has, or takes them back. */
+static void count_old(struct check *c, bool back)
 {
     const struct qcow2_header *h = &c->image->header;
+    uint32_t change = back ? UINT32_MAX : 1; /* modulo 2^32 */
     int64_t first = h->reftable_offset >> c->image->cluster_bits;
     int64_t end = min_i64(first + h->reftable_clusters, refs_clusters(c->refs));
     for (int64_t i = first; i < end; i++) {
-        refs_set(c->refs, i, refs_get(c->refs, i) - 1);
+        refs_set(c->refs, i, refs_get(c->refs, i) + change);
     }
     for (int64_t i = 0; i < c->block_count; i++) {
         int64_t cluster = c->blocks[i] >> c->image->cluster_bits;
         if (c->blocks[i] > 0) {
-            refs_set(c->refs, cluster, refs_get(c->refs, cluster) - 1);
+            refs_set(c->refs, cluster, refs_get(c->refs, cluster) + change);
         }
     }
 }
@@ -190,8 +191,9 @@ static int co_rebuild(struct rebuild *r)
     if (ret) {
         return ret;
     }
-    forget_old(c);
+    count_old(c, true);
     if (!counts_fit(c)) {
+        count_old(c, false);
         return -ERANGE;
     }
     for (int64_t i = 0; i < r->blocks + r->table; i++) {

@@ -137,7 +137,8 @@ static int handle(struct stretch *s, int64_t i, uint64_t stored, uint32_t found)
     s->c->rebuild |= !s->block;
     leak ? out->leaks++ : out->corruptions++;
     uint32_t as_stored = stored > UINT32_MAX ? UINT32_MAX : (uint32_t)stored;
-    return !s->last || refs_set(s->c->refs, s->first + i, as_stored) ? 0 : -EFBIG;
+    bool keep = !s->last || (s->fix & CHECK_FIX_ERRORS);
+    return keep || refs_set(s->c->refs, s->first + i, as_stored) ? 0 : -EFBIG;
 }
 
 static int compare_one(struct stretch *s, int64_t i)

@@ -127,9 +127,6 @@ static int co_rebuild(struct check *c, const struct blk_check *before)
 {
     struct blk_check *out = c->out;
     int ret = check_co_rebuild(c);
-    if (ret == -ERANGE) {
-        return 0;
-    }
     if (!ret) {
         out->corruptions_fixed += out->corruptions - before->corruptions;
         out->leaks_fixed += out->leaks - before->leaks;
@@ -154,7 +151,8 @@ static int co_mend_refcounts(struct check *c, const struct blk_check *walked,
         return -EUCLEAN;
     }
     if (c->rebuild) {
-        return co_rebuild(c, walked);
+        int ret = co_rebuild(c, walked);
+        return ret == -ERANGE ? 0 : ret;
     }
     if (c->out->corruptions == before->corruptions && c->out->leaks == before->leaks) {
         return 0;

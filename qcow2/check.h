@@ -106,8 +106,9 @@ int check_co_walk_bitmaps(struct check *c);
 /* Loads the refcount table into c->blocks and counts table and blocks (check-refcounts.c). */
 int check_co_walk_refcounts(struct check *c);
 
-/* Compares stored refcounts with what was counted, mending them as far as `fix` says; what stays
- * different goes into c->refs as stored. */
+/* Compares stored refcounts with what was counted, mending them as far as `fix` says. The `last`
+ * time what stays different goes into c->refs as stored, so that flags are judged by it; not with
+ * CHECK_FIX_ERRORS, where they are set by what was counted. */
 int check_co_compare(struct check *c, uint32_t fix, bool last);
 
 /* Compares the COPIED flags of active entries with the refcounts in c->refs; `mend` corrects them,
@@ -118,7 +119,7 @@ int check_co_copied(struct check *c, bool mend);
 int64_t check_rebuild_room(const struct check *c);
 
 /* Writes the refcounts that were counted to a new table and new blocks, and makes the header point
- * to them. */
+ * to them. -ERANGE, and nothing has changed, when a refcount cannot hold what was counted. */
 int check_co_rebuild(struct check *c);
 
 /* Opening for writing what was not closed: mends the refcounts. */
