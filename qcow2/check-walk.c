@@ -15,7 +15,11 @@
 #include <errno.h>
 #include <inttypes.h>
 
-enum { MAX_ODD = 65536, ENTRY_COST = 4 /* an L1 entry takes longer than reading its bytes */ };
+enum {
+    MAX_ODD = 65536,
+    AT_ONCE = 512 * 1024, /* bytes of L2 tables; what a core keeps near */
+    ENTRY_COST = 4        /* an L1 entry takes longer than reading its bytes */
+};
 
 /* How the entries of one L2 table are counted. */
 struct entries {
@@ -24,7 +28,6 @@ struct entries {
     bool active;
     uint64_t not_plain; /* bits that a plain entry does not have */
     int64_t next;       /* the host offset that would go on without a gap; 0: none yet */
-    int64_t at;         /* file offset of the entry */
 };
 
 /* ---- L1 ---- */
@@ -101,13 +104,13 @@ static void gather_tables(struct check *c)
 
 /* ---- L2 entries ---- */
 
-/* Statistics are those of the active disk. */
-static void note_data(struct entries *e, int64_t offset)
+/* `count` clusters in a row. Statistics are those of the active disk. */
+static void note_data(struct entries *e, int64_t offset, int64_t count)
 {
     if (e->active) {
-        e->c->out->allocated_clusters++;
+        e->c->out->allocated_clusters += count;
         e->c->out->fragmented_clusters += e->next && offset != e->next;
-        e->next = offset + e->c->image->cluster_size;
+        e->next = offset + (count << e->c->image->cluster_bits);
     }
 }
 
@@ -157,32 +160,42 @@ static int walk_unusual(struct entries *e, uint64_t raw)
     if (!offset || (!aligned && zero && (c->fix & CHECK_FIX_ERRORS))) {
         return 0;
     }
-    note_data(e, offset);
+    note_data(e, offset, 1);
     return check_count(c, offset, c->image->cluster_size, e->weight, 0);
+}
+
+/* How many entries from `p` on are like `raw`, each one cluster further. */
+static int64_t count_rising(const uint8_t *p, const uint8_t *end, uint64_t raw, uint64_t step)
+{
+    int64_t n = 1;
+    while (p + 8 * n < end && load_be64(p + 8 * n) == raw + (uint64_t)n * step) {
+        n++;
+    }
+    return n;
 }
 
 static int walk_entries(struct entries *e, const uint8_t *table)
 {
     struct check *c = e->c;
     int bits = c->image->cluster_bits;
-    for (const uint8_t *p = table; p < table + c->image->cluster_size; p += 8) {
+    const uint8_t *end = table + c->image->cluster_size;
+    for (const uint8_t *p = table; p < end;) {
         uint64_t raw = load_be64(p);
-        if (!raw) {
-            continue;
+        int64_t offset = qcow2_entry_offset(raw), cluster = offset >> bits, n = 1;
+        int ret = 0;
+        if ((raw & e->not_plain) || (raw && !offset) || cluster >= c->clusters) {
+            ret = walk_unusual(e, raw);
+        } else if (raw) {
+            n = count_rising(p, end, raw, UINT64_C(1) << bits);
+            n = min_i64(n, c->clusters - cluster);
+            int marks = !e->active ? 0 : qcow2_entry_copied(raw) ? MARK_COPIED : MARK_SHARED;
+            note_data(e, offset, n);
+            ret = refs_add_run(c->refs, cluster, n, e->weight, marks) ? 0 : -EFBIG;
         }
-        int64_t offset = qcow2_entry_offset(raw), cluster = offset >> bits;
-        if ((raw & e->not_plain) || !offset || cluster >= c->clusters) {
-            int ret = walk_unusual(e, raw);
-            if (ret) {
-                return ret;
-            }
-            continue;
+        if (ret) {
+            return ret;
         }
-        note_data(e, offset);
-        int marks = !e->active ? 0 : qcow2_entry_copied(raw) ? MARK_COPIED : MARK_SHARED;
-        if (!refs_add(c->refs, cluster, e->weight, marks)) {
-            return -EFBIG;
-        }
+        p += 8 * n;
     }
     return 0;
 }
@@ -204,7 +217,7 @@ static int walk_table(struct check *c, uint64_t word, const uint8_t *table)
 /* How many tables from number `i` on lie one behind the other, and fit the buffer. */
 static guint count_neighbours(const struct check *c, guint i)
 {
-    guint n = 1, max = (guint)(CHECK_BATCH >> c->image->cluster_bits);
+    guint n = 1, max = (guint)(AT_ONCE >> c->image->cluster_bits);
     const uint64_t *words = &g_array_index(c->tables, uint64_t, 0);
     while (n < max && i + n < c->tables->len &&
            check_table_cluster(words[i + n]) == check_table_cluster(words[i]) + n) {

@@ -17,6 +17,7 @@
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
+#include "base/span.h"
 
 enum { PAGE_BITS = 12, PAGE = 1 << PAGE_BITS, WIDE_BITS = 8, WIDE = 1 << WIDE_BITS };
 
@@ -147,6 +148,29 @@ bool refs_add(struct refs *refs, int64_t cluster, uint32_t more, int marks)
         return false;
     }
     *byte = (uint8_t)(*byte | marks);
+    return true;
+}
+
+bool refs_add_run(struct refs *refs, int64_t cluster, int64_t count, uint32_t more, int marks)
+{
+    int64_t end = cluster + count;
+    while (cluster < end) {
+        int64_t n = min_i64(end, align_down(cluster, PAGE) + PAGE) - cluster;
+        if (!refs_add(refs, cluster, more, marks)) {
+            return false;
+        }
+        uint8_t *rest = refs->bytes + cluster + 1;
+        if (more < REFS_MANY && bytes_are_zero(rest, n - 1)) {
+            memset(rest, (int)(more | (uint32_t)marks), (size_t)(n - 1));
+        } else {
+            for (int64_t i = 1; i < n; i++) {
+                if (!refs_add(refs, cluster + i, more, marks)) {
+                    return false;
+                }
+            }
+        }
+        cluster += n;
+    }
     return true;
 }
 

@@ -23,6 +23,9 @@ int64_t refs_clusters(const struct refs *refs);
  * allowed. cluster < refs_clusters(). */
 bool refs_add(struct refs *refs, int64_t cluster, uint32_t more, int marks);
 
+/* The same for `count` clusters in a row. */
+bool refs_add_run(struct refs *refs, int64_t cluster, int64_t count, uint32_t more, int marks);
+
 uint32_t refs_get(const struct refs *refs, int64_t cluster);
 int refs_marks(const struct refs *refs, int64_t cluster);
 bool refs_set(struct refs *refs, int64_t cluster, uint32_t count); /* keeps the marks */

@@ -56,7 +56,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct blk_check found, mended, again;
     uint32_t fix = size % 2 ? CHECK_FIX_LEAKS : CHECK_FIX_LEAKS | CHECK_FIX_ERRORS;
     if (check(graph, 0, &found) && check(graph, fix, &mended) && check(graph, 0, &again)) {
-        g_assert(fix == CHECK_FIX_LEAKS || again.corruptions <= found.corruptions);
         if (is_sound(&again)) {
             g_assert(!again.leaks);
             use(graph);
