@@ -416,16 +416,34 @@ static int co_discard_clusters(struct qcow2_image *image, int64_t first, int64_t
     return 0;
 }
 
+/* Metadata is never freed. A cluster that is metadata and, in an image that was repaired, the
+ * guest's as well, has a refcount of 2 at least. */
+static int co_check_lower(struct qcow2_image *image, int64_t first, int64_t end)
+{
+    if (!qcow2_is_metadata(image, first, end - first)) {
+        return 0;
+    }
+    for (int64_t c = first; c < end; c++) {
+        struct qcow2_place place;
+        int ret = qcow2_is_metadata(image, c, 1) ? qcow2_co_place(image, c, &place) : 1;
+        if (ret < 0) {
+            return ret;
+        }
+        if (!ret && qcow2_place_get(image, &place, place.index) < 2) {
+            return qcow2_co_corrupt(image, "freed cluster", c);
+        }
+    }
+    return 0;
+}
+
 /* Lowers the refcount of each cluster that [offset, +length) touches. */
 static int co_lower(struct qcow2_image *image, int64_t offset, int64_t length, bool discard)
 {
     int64_t first = offset >> image->cluster_bits;
     int64_t end = div_up(offset + length, image->cluster_size);
     node_co_event(image->node->file, BLK_EVENT_CLUSTER_FREE);
-    if (metaset_test(image->meta, first, end - first)) {
-        return qcow2_co_corrupt(image, "freed cluster", first);
-    }
-    int ret = discard ? co_discard_clusters(image, first, end) : 0;
+    int ret = co_check_lower(image, first, end);
+    ret = ret || !discard ? ret : co_discard_clusters(image, first, end);
     for (int64_t c = first; c < end && !ret; c++) {
         struct qcow2_place place;
         ret = qcow2_co_place(image, c, &place);
@@ -433,7 +451,7 @@ static int co_lower(struct qcow2_image *image, int64_t offset, int64_t length, b
             return ret;
         }
         uint64_t old = qcow2_place_get(image, &place, place.index);
-        if (!old || (old == 1 && metaset_test(image->shared_l2, c, 1))) {
+        if (!old) {
             return qcow2_co_corrupt(image, "refcount of freed cluster", c);
         }
         qcow2_place_set(image, &place, place.index, place.index + 1, old - 1);

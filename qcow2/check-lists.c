@@ -13,11 +13,12 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "qcow2/snaptable.h"
+
 enum {
     SNAPSHOT_FIXED = 40,
-    SNAPSHOT_EXTRA = 16, /* bytes that version 3 wants */
-    MAX_EXTRA = 1024,
-    MAX_LIST = 64 * 1024 * 1024,
+    SNAPSHOT_EXTRA = 16,                  /* bytes that version 3 wants */
+    MAX_LIST = QCOW2_MAX_SNAPTABLE_BYTES, /* of a bitmap directory, too */
     BITMAP_FIXED = 24,
 };
 
@@ -86,7 +87,7 @@ static bool co_take_snapshot(struct check *c, uint32_t number, int64_t *offset, 
         lose(c);
         return false;
     }
-    if (extra > MAX_EXTRA) {
+    if (extra > QCOW2_SNAPSHOT_MAX_EXTRA) {
         check_say(c,
                   "ERROR failed to read the snapshot table: Too much extra metadata in snapshot "
                   "table entry %u",

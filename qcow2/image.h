@@ -40,6 +40,7 @@ struct qcow2_image {
     bool writable;      /* opened for writing, and nothing forbids it */
     bool write_started; /* autoclear bits are settled */
     int broken;         /* -errno once memory and disk can no longer be brought together, else 0 */
+    uint32_t protect;   /* see protect.h */
     char *corrupt_reason; /* what ended writing, for the message at the end; or NULL */
 
     /* L1: one entry per L2 table, as stored but in host byte order. */

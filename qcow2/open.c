@@ -268,8 +268,7 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
     bool write = node->flags & NODE_RDWR;
     image->node = node;
     const struct qcow2_options *options = node->options;
-    uint32_t kinds;
-    if (!qcow2_protect_parse(options->overlap_check, &kinds, error) ||
+    if (!qcow2_protect_parse(options->overlap_check, &image->protect, error) ||
         !co_read_header(node, &image->header, error) || !check_lazy(image, error)) {
         return false;
     }
@@ -291,7 +290,7 @@ static bool co_open_parts(struct blk_node *node, json_t *rest, GError **error)
         return false;
     }
     if (write) {
-        qcow2_protect_apply(image, kinds);
+        qcow2_protect_apply(image);
     }
     return co_open_backing(node, rest, error);
 }
@@ -309,8 +308,12 @@ static bool co_become_writable(struct qcow2_image *image, GError **error)
             return false;
         }
     }
-    return image->freed ? qcow2_co_refcounts_reload(image, error)
-                        : qcow2_co_refcounts_open(image, error);
+    bool ok = image->freed ? qcow2_co_refcounts_reload(image, error)
+                           : qcow2_co_refcounts_open(image, error);
+    if (ok) {
+        qcow2_protect_apply(image);
+    }
+    return ok;
 }
 
 bool qcow2_co_reopen(struct blk_node *node, uint32_t flags, GError **error)

@@ -14,6 +14,8 @@
 
 #include <errno.h>
 
+#include "qcow2/snapshots.h"
+
 enum kind {
     MAIN_HEADER,
     ACTIVE_L1,
@@ -124,6 +126,14 @@ static void forget_l2(struct qcow2_image *image)
     }
 }
 
+static void forget_inactive_l1(struct qcow2_image *image)
+{
+    for (guint i = 0; image->snapshots && i < image->snapshots->len; i++) {
+        const struct qcow2_snapshot *snapshot = qcow2_snapshot_at(image, (int)i);
+        forget(image, snapshot->l1_offset, (int64_t)snapshot->l1_entries * 8);
+    }
+}
+
 static void forget_blocks(struct qcow2_image *image)
 {
     for (int64_t i = 0; i < image->reftable_entries; i++) {
@@ -133,8 +143,9 @@ static void forget_blocks(struct qcow2_image *image)
     }
 }
 
-void qcow2_protect_apply(struct qcow2_image *image, uint32_t kinds)
+void qcow2_protect_apply(struct qcow2_image *image)
 {
+    uint32_t kinds = image->protect;
     const struct qcow2_header *h = &image->header;
     if (!(kinds & 1 << MAIN_HEADER)) {
         forget(image, 0, image->cluster_size);
@@ -150,5 +161,15 @@ void qcow2_protect_apply(struct qcow2_image *image, uint32_t kinds)
     }
     if (!(kinds & 1 << REFCOUNT_BLOCK)) {
         forget_blocks(image);
+    }
+    if (!(kinds & 1 << SNAPSHOT_TABLE) && h->snapshots) {
+        forget(image, h->snapshots_offset, image->snaptable_bytes);
+    }
+    if (!(kinds & 1 << INACTIVE_L1)) {
+        forget_inactive_l1(image);
+    }
+    if (!(kinds & 1 << INACTIVE_L2)) {
+        metaset_free(image->shared_l2);
+        image->shared_l2 = metaset_new();
     }
 }

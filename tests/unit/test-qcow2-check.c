@@ -202,6 +202,24 @@ static void test_dirty_is_repaired(void)
     model_stop(&m);
 }
 
+/* An entry that leads to the L1 table: after the repair the guest has a cluster that it may give
+ * up, and that stays where it is. */
+static void test_shared_with_metadata(void)
+{
+    struct damage l1 = {"", L2, 0, COPIED | 0x30000, 8, 0, 0, 0, 0, 0};
+    struct blk_check found;
+    struct model m;
+    damage_start(&m, &l1);
+    g_assert_true(check(&m, ALL, &found));
+    model_open(&m);
+    g_assert_cmpint(node_write(m.node, 0, 65536, m.bytes, 0), ==, 0);
+    model_compare(&m);
+    model_ask_peer(&m);
+    model_close_any(&m);
+    assert_found(&m, 0, 0);
+    model_stop(&m);
+}
+
 /* ---- random damage ---- */
 
 /* What the guest reads from a closed image, and where that works. */
@@ -358,6 +376,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/check/bits-are-cleared", test_bits_are_cleared);
     g_test_add_func("/qcow2/check/corrupt-bit-stays", test_corrupt_bit_stays);
     g_test_add_func("/qcow2/check/dirty-is-repaired", test_dirty_is_repaired);
+    g_test_add_func("/qcow2/check/shared-with-metadata", test_shared_with_metadata);
     g_test_add_func("/qcow2/check/random", test_random);
     g_test_add_func("/qcow2/check/broken-off", test_broken_off);
     return g_test_run();
