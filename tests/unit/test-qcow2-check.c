@@ -9,6 +9,7 @@
 
 #include "libblock/driver.h"
 #include "qcow2/header.h"
+#include "tests/tools/qcow2-ref.h"
 #include "tests/unit/qcow2-jolt.h"
 #include "tests/unit/qcow2-model.h"
 
@@ -281,7 +282,7 @@ static void damage_randomly(struct model *m)
     patch(m, at, old, 8);
 }
 
-static void random_start(struct model *m, guint32 seed)
+static void random_image(struct model *m, guint32 seed)
 {
     static const int64_t clusters[] = {512, 4096, 65536};
     struct model_shape shape = {.cluster_size = clusters[seed % 3],
@@ -292,6 +293,11 @@ static void random_start(struct model *m, guint32 seed)
         model_step(m, shape.cluster_size * 4);
     }
     model_close_any(m);
+}
+
+static void random_start(struct model *m, guint32 seed)
+{
+    random_image(m, seed);
     for (guint32 i = 0; i <= seed % 4; i++) {
         damage_randomly(m);
     }
@@ -322,6 +328,50 @@ static void test_random(void)
         model_stop(&m);
     }
 }
+
+/* ---- a second opinion ---- */
+
+/* A refcount or a COPIED flag of a sound image becomes another. */
+static void disturb(struct model *m)
+{
+    int64_t l1 = (int64_t)peek(m, 40), reftable = (int64_t)peek(m, 48);
+    int64_t refblock = (int64_t)peek(m, reftable), l2 = (int64_t)(peek(m, l1) & ~COPIED);
+    int64_t at = (l2 ? l2 : l1) + 8 * g_rand_int_range(m->rand, 0, l2 ? 64 : 1);
+    uint64_t entry = peek(m, at);
+    bool is_plain = !(entry >> 62 & 1) && entry >> 9 << 10;
+    if (is_plain && g_rand_boolean(m->rand)) {
+        patch(m, at, entry ^ COPIED, 8);
+    } else {
+        int64_t byte = refblock + g_rand_int_range(m->rand, 0, 100);
+        patch(m, byte, (uint64_t)g_rand_int_range(m->rand, 0, 4), 1);
+    }
+}
+
+/* tests/tools/qcow2-ref.c, which shares no code with qcow2/, counts the same. */
+static void test_agreement(void)
+{
+    for (guint32 seed = 1; seed <= 300; seed++) {
+        struct blk_check found;
+        struct model m;
+        char *bytes;
+        gsize size;
+        g_test_message("seed %u", seed);
+        random_image(&m, seed);
+        for (guint32 i = 0; i < seed % 4; i++) {
+            disturb(&m);
+        }
+        g_assert_true(check(&m, 0, &found));
+        g_assert_true(g_file_get_contents(m.path, &bytes, &size, NULL));
+        struct qcow2_ref ref = qcow2_ref_check((const uint8_t *)bytes, (int64_t)size);
+        g_test_message("%s", ref.first);
+        g_assert_cmpint(found.corruptions, ==, ref.corruptions);
+        g_assert_cmpint(found.leaks, ==, ref.leaks);
+        g_free(bytes);
+        model_stop(&m);
+    }
+}
+
+/* ---- repairs that break off ---- */
 
 /* As model_jolt(), for an image that may not open. */
 static void add_jolt(struct model *m)
@@ -378,6 +428,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/check/dirty-is-repaired", test_dirty_is_repaired);
     g_test_add_func("/qcow2/check/shared-with-metadata", test_shared_with_metadata);
     g_test_add_func("/qcow2/check/random", test_random);
+    g_test_add_func("/qcow2/check/agreement", test_agreement);
     g_test_add_func("/qcow2/check/broken-off", test_broken_off);
     return g_test_run();
 }
