@@ -1,5 +1,6 @@
 /* Every subcommand, in alphabetical order: COMMAND(name) is the table name_command in cmd-name.c.
  */
+COMMAND(amend)
 COMMAND(check)
 COMMAND(commit)
 COMMAND(compare)

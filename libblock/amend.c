@@ -47,31 +47,26 @@ static bool refuse(const struct blk_node *node, GError **error)
                      node_filename(node), node->driver->name);
 }
 
-/* Every key must be a name that can be changed. */
+/* Every key must be an option that can be changed. */
 static bool check_names(const struct blk_node *node, json_t *options, GError **error)
 {
+    const struct blk_driver *driver = node->driver;
     const char *key;
     json_t *value;
     json_object_foreach(options, key, value)
     {
-        const char *const *name = node->driver->amend->names;
-        while (*name && strcmp(*name, key)) {
-            name++;
-        }
-        if (!*name) {
-            bool known = field_find(node->driver->create_options, key);
-            return error_set(error, known ? ENOTSUP : EINVAL,
-                             known ? "'%s': option '%s' of an existing %s image cannot be changed"
-                                   : "'%s': there is no option '%s' of %s images",
-                             node_filename(node), key, node->driver->name);
+        if (!field_find(driver->amend->options, key)) {
+            bool known = field_find(driver->create_options, key);
+            return error_set(error, known ? ENOTSUP : EINVAL, "Invalid parameter '%s'%s", key,
+                             known ? "\nThis option is only supported for image creation" : "");
         }
     }
     return true;
 }
 
-const char *const *driver_amend_names(const struct blk_driver *driver)
+const struct field *driver_amend_options(const struct blk_driver *driver)
 {
-    return driver->amend && driver->amend->co_amend ? driver->amend->names : NULL;
+    return driver->amend && driver->amend->co_amend ? driver->amend->options : NULL;
 }
 
 bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct job *job,
@@ -89,6 +84,26 @@ bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct jo
     bool ok = ops->co_amend(node, options, force, job, error);
     node_drain_end(node);
     return ok;
+}
+
+struct amend_job {
+    struct blk_node *node;
+    json_t *options;
+    bool force;
+};
+
+static bool amend_co_run(struct job *job, void *arg, GError **error)
+{
+    struct amend_job *amend = arg;
+    return node_co_amend(amend->node, amend->options, amend->force, job, error);
+}
+
+struct job *amend_job_new(struct blk_node *node, json_t *options, bool force)
+{
+    static const struct job_type type = {"amend", amend_co_run, g_free};
+    struct amend_job *amend = g_new0(struct amend_job, 1);
+    *amend = (struct amend_job){node, options, force};
+    return job_new(&type, amend);
 }
 
 bool node_co_set_backing(struct blk_node *node, const char *name, const char *format,

@@ -141,7 +141,7 @@ struct check_ops {
 /* Changing an image as a whole, called with the node drained and durable when they return; see
  * libblock.h. `options` has members of the driver's create_options, as text. */
 struct amend_ops {
-    const char *const *names; /* the create options that can be changed, NULL-terminated */
+    const struct field *options; /* what can be changed: names of create options, and more */
     bool (*co_amend)(struct blk_node *node, json_t *options, bool force, struct job *job,
                      GError **error);
     bool (*co_set_backing)(struct blk_node *node, const char *name, const char *format,

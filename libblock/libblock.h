@@ -330,13 +330,16 @@ bool node_co_check(struct blk_node *node, uint32_t fix, struct blk_check *check,
 bool node_check(struct blk_node *node, uint32_t fix, struct blk_check *check, GError **error);
 
 /* Changes create options of an existing image: a flat object of text, as for image_create(). What
- * cannot be changed is refused by name before anything is. `job` (may be NULL) hears of progress.
- */
+ * cannot be changed is refused by name before anything is. `force`: also what may change what the
+ * guest sees. `job` (may be NULL) hears of progress. */
 bool node_co_amend(struct blk_node *node, json_t *options, bool force, struct job *job,
                    GError **error);
 
-/* The create options that can be changed, NULL-terminated; NULL when the driver has none. */
-const char *const *driver_amend_names(const struct blk_driver *driver);
+/* The same as a job; `options` are borrowed for its life. */
+struct job *amend_job_new(struct blk_node *node, json_t *options, bool force);
+
+/* The options that node_co_amend() takes, for `-o help`; NULL when the driver cannot. */
+const struct field *driver_amend_options(const struct blk_driver *driver);
 
 /* Writes another backing file's name (NULL: none) and format (NULL: none told) into the image; what
  * is open stays. */

@@ -46,3 +46,20 @@ void qcow2_place_set(struct qcow2_image *image, const struct qcow2_place *place,
     }
     qcow2_place_dirty(image, place, from, to);
 }
+
+int qcow2_co_refcounts_read(struct qcow2_image *image, int64_t first, int64_t count,
+                            uint64_t *ret_counts)
+{
+    for (int64_t done = 0, n; done < count; done += n) {
+        struct qcow2_place place;
+        int ret = qcow2_co_place(image, first + done, &place);
+        if (ret) {
+            return ret;
+        }
+        n = min_i64(count - done, place.end - place.index);
+        for (int64_t i = 0; i < n; i++) {
+            ret_counts[done + i] = qcow2_place_get(image, &place, place.index + i);
+        }
+    }
+    return 0;
+}

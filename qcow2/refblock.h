@@ -26,4 +26,8 @@ void qcow2_place_set(struct qcow2_image *image, const struct qcow2_place *place,
 void qcow2_place_dirty(struct qcow2_image *image, const struct qcow2_place *place, int64_t from,
                        int64_t to);
 
+/* The refcounts of `count` clusters from `first` on. */
+int qcow2_co_refcounts_read(struct qcow2_image *image, int64_t first, int64_t count,
+                            uint64_t *ret_counts);
+
 #endif

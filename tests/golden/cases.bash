@@ -109,6 +109,13 @@ commit-none|commit v3.qcow2
 rebase-progress|rebase -u -p -b v3.qcow2 -F qcow2 over.qcow2
 rebase-missing|rebase over.qcow2
 rebase-format|rebase -b v3.qcow2 over.qcow2
+amend-quiet|amend -p -q -o refcount_bits=64 v3.qcow2
+amend-down|amend -o compat=0.10 over.qcow2
+amend-width|amend -o refcount_bits=64 v2.qcow2
+amend-cluster|amend -o cluster_size=4k v3.qcow2
+amend-backing|amend -o backing_file=v2.qcow2,backing_fmt=qcow2 over.qcow2
+amend-raw|amend -f raw -o size=1M holes.raw
+amend-nothing|amend v3.qcow2
 END
 }
 

@@ -62,6 +62,11 @@ compare() {
     compare 'rebase-*'
 }
 
+@test "amend" {
+    require qemu-img qemu-io
+    compare 'amend-*'
+}
+
 # compare_io GLOB: every case of cairn-io whose name matches; shows each difference.
 compare_io() {
     local name options commands differ=0 count=0

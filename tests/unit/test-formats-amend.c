@@ -183,6 +183,8 @@ static void run_change(const struct change *change, uint64_t seed)
     ram_record(&ram_disks[LIVE]);
     change->run(node, &b.rng);
     close_disk(node);
+    const GByteArray *end = ram_disks[LIVE].bytes;
+    g_assert_cmpint(qcow2_ref_check(end->data, end->len).leaks, ==, 0);
     cut_everywhere(&b, start);
     g_clear_pointer(&names, g_ptr_array_unref);
     ram_forget_log(&ram_disks[LIVE]);
@@ -257,6 +259,43 @@ static const char *judge_empty(const struct change *change, const struct qcow2_h
     return is_empty || is_before(bytes, size) ? NULL : "neither full nor empty";
 }
 
+/* ---- versions and widths ---- */
+
+static void amend(struct blk_node *node, const char *key, const char *value)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *options = json_pack("{s:s}", key, value);
+    struct job *job = amend_job_new(node, options, false);
+    job_run(job, node->graph, NULL, NULL, &error);
+    g_assert_no_error(error);
+    job_free(job);
+    json_decref(options);
+}
+
+/* Up, through random widths, and down; writes in between. */
+static void run_amend(struct blk_node *node, struct rng *rng)
+{
+    static const char *const widths[] = {"1", "2", "4", "8", "16", "32", "64"};
+    uint8_t byte;
+    amend(node, "compat", "1.1");
+    for (int i = 0; i < 3; i++) {
+        amend(node, "refcount_bits", widths[rng_below(rng, 7)]);
+        amend(node, "lazy_refcounts", rng_percent(rng, 50) ? "on" : "off");
+        int64_t offset = rng_below(rng, node_size(node));
+        g_assert_cmpint(node_read(node, offset, 1, &byte), ==, 0);
+        g_assert_cmpint(node_write(node, offset, 1, &byte, 0), ==, 0);
+    }
+    amend(node, "refcount_bits", "16");
+    amend(node, "lazy_refcounts", "off");
+    amend(node, "compat", "0.10");
+}
+
+static const char *judge_amend(const struct change *change, const struct qcow2_header *h,
+                               const uint8_t *bytes, int64_t size)
+{
+    return is_before(bytes, size) ? NULL : "contents have changed";
+}
+
 int main(int argc, char **argv)
 {
     static const struct change changes[] = {
@@ -265,6 +304,9 @@ int main(int argc, char **argv)
         {"empty", true, false, run_empty, judge_empty},
         {"empty-v2", true, true, run_empty, judge_empty},
         {"empty-alone", false, false, run_empty, judge_empty},
+        {"amend", false, false, run_amend, judge_amend},
+        {"amend-backing", true, false, run_amend, judge_amend},
+        {"amend-v2", true, true, run_amend, judge_amend},
     };
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(changes); i++) {
