@@ -9,7 +9,7 @@
  *     | header | refcount table, blocks, empty L1 |                          2
  *
  * Snapshots keep what they refer to, and a device has no place past its end: there
- * every entry is let go instead, and the next commit lowers the refcounts.
+ * everything that is active is let go in one transaction.
  */
 #include "qcow2/empty.h"
 
@@ -17,10 +17,10 @@
 
 #include "qcow2/alloc.h"
 #include "qcow2/commit.h"
-#include "qcow2/corrupt.h"
 #include "qcow2/create.h"
 #include "qcow2/layout.h"
 #include "qcow2/open.h"
+#include "qcow2/snapshot.h"
 
 /* ---- new tables ---- */
 
@@ -166,60 +166,16 @@ static bool co_move_front(struct qcow2_image *image, GError **error)
     return true;
 }
 
-/* ---- entry by entry ---- */
-
-/* Notes all that the L2 table of L1 entry `index` refers to as free, and the table. */
-static int co_drop_table(struct qcow2_image *image, int64_t index)
-{
-    struct qcow2_entry l1 = qcow2_l1_decode(image->l1[index], image->cluster_bits);
-    int per_slice = (int)(image->slice_size / 8);
-    if (l1.kind != QCOW2_NORMAL) {
-        return l1.kind == QCOW2_CORRUPT ? qcow2_co_corrupt(image, "L1 entry", index) : 0;
-    }
-    for (int64_t at = 0; at < image->cluster_size; at += image->slice_size) {
-        struct qcow2_table *table;
-        int ret = qcow2_cache_co_get(image->l2, l1.host_off + at, &table);
-        for (int i = 0; i < per_slice && !ret; i++) {
-            uint64_t raw = load_be64(table->data + 8 * i);
-            struct qcow2_entry old =
-                qcow2_l2_decode(raw, image->cluster_bits, image->header.version);
-            if (old.kind == QCOW2_CORRUPT) {
-                return qcow2_co_corrupt(image, "L2 table", l1.host_off);
-            }
-            qcow2_free_later(image, &old, true);
-        }
-        if (ret) {
-            return ret;
-        }
-    }
-    metaset_remove(image->meta, l1.host_off >> image->cluster_bits, 1);
-    qcow2_cache_drop(image->l2, l1.host_off, image->cluster_size);
-    qcow2_free_later(image, &l1, false);
-    image->l1[index] = 0;
-    bitmap_set(image->l1_dirty, index, 1);
-    image->l1_is_dirty = true;
-    return 0;
-}
-
-static int co_drop_all(struct qcow2_image *image)
-{
-    int ret = 0;
-    for (int64_t i = 0; i < image->header.l1_entries && !ret; i++) {
-        ret = co_drop_table(image, i);
-        ret = ret ? ret : qcow2_co_write_begin(image); /* commits when much has come together */
-    }
-    return ret ? ret : qcow2_co_commit_all(image);
-}
-
 bool qcow2_co_empty(struct blk_node *node, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
     int ret = qcow2_co_write_begin(image);
     ret = ret ? ret : qcow2_co_commit_all(image);
-    if (!ret && !image->header.snapshots && node->file->growable) {
-        return co_move_behind(image, error) && co_move_front(image, error);
+    if (ret) {
+        return error_set_errno(error, -ret, "could not empty '%s'", node_filename(node));
     }
-    ret = ret ? ret : co_drop_all(image);
-    ret = ret ? ret : node_co_flush(node->file);
-    return !ret || error_set_errno(error, -ret, "could not empty '%s'", node_filename(node));
+    if (image->header.snapshots || !node->file->growable) {
+        return qcow2_co_drop_active(node, error);
+    }
+    return co_move_behind(image, error) && co_move_front(image, error);
 }

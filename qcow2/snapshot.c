@@ -347,6 +347,36 @@ static bool co_delete(struct blk_node *node, int index, GError **error)
                   "delete a snapshot of", error);
 }
 
+/* ---- for amend ---- */
+
+bool qcow2_co_drop_active(struct blk_node *node, GError **error)
+{
+    struct qcow2_image *image = qcow2_image(node);
+    struct action a;
+    int ret = co_begin(node, image->header.l1_entries, image->header.size, &a);
+    if (ret) {
+        return qcow2_txn_error(&a.txn, ret, "empty", error);
+    }
+    ret = co_drop_tree(&a, image->l1, image->header.l1_entries);
+    return co_end(&a, ret, true, "empty", error);
+}
+
+bool qcow2_co_complete_snapshots(struct blk_node *node, GError **error)
+{
+    struct qcow2_image *image = qcow2_image(node);
+    struct action a;
+    int ret = co_begin(node, image->header.l1_entries, image->header.size, &a);
+    if (ret) {
+        return qcow2_txn_error(&a.txn, ret, "amend", error);
+    }
+    memcpy(a.state.l1, image->l1, (size_t)image->header.l1_entries * 8);
+    for (guint i = 0; i < a.state.snapshots->len; i++) {
+        struct qcow2_snapshot *s = &g_array_index(a.state.snapshots, struct qcow2_snapshot, i);
+        s->size = s->size < 0 ? image->header.size : s->size;
+    }
+    return co_end(&a, 0, false, "amend", error);
+}
+
 /* ---- load ---- */
 
 static bool co_load(struct blk_node *node, int index, GError **error)

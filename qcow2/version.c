@@ -1,5 +1,6 @@
 /*
- * Version 3 knows all that version 2 does, so going up is another header. Going
+ * Version 3 knows all that version 2 does, so going up is another header, after
+ * the snapshot table has all that version 3 wants there. Going
  * down, zero clusters are replaced first, which version 2 does not know: by holes
  * where nothing lies below, else by clusters of zero bytes. The guest sees no
  * difference, so each of these steps is as any write, and the header comes last.
@@ -13,11 +14,54 @@
 #include "qcow2/link.h"
 #include "qcow2/map.h"
 #include "qcow2/rewrite.h"
+#include "qcow2/snapshot.h"
+#include "qcow2/snapshots.h"
 #include "qcow2/write.h"
 
 enum { CHUNK = 1024 * 1024 };
 
 /* ---- what version 2 cannot say ---- */
+
+/* Whether an L2 table at `offset` has zero clusters. */
+static int co_has_zeroes(struct qcow2_image *image, int64_t offset, bool *ret_zeroes)
+{
+    int per_slice = (int)(image->slice_size / 8);
+    *ret_zeroes = false;
+    for (int64_t at = 0; at < image->cluster_size && !*ret_zeroes; at += image->slice_size) {
+        struct qcow2_table *table;
+        int ret = qcow2_cache_co_get(image->l2, offset + at, &table);
+        if (ret) {
+            return ret;
+        }
+        for (int i = 0; i < per_slice; i++) {
+            struct qcow2_entry e =
+                qcow2_l2_decode(load_be64(table->data + 8 * i), image->cluster_bits, 3);
+            *ret_zeroes |= e.kind == QCOW2_ZERO || e.kind == QCOW2_ZERO_ALLOC;
+        }
+    }
+    return 0;
+}
+
+/* The tables of snapshots are left as they are, so version 2 must know what they say. */
+static bool co_check_snapshot(struct qcow2_image *image, const struct qcow2_snapshot *s,
+                              GError **error)
+{
+    g_autofree uint64_t *l1 = qcow2_co_snapshot_l1(image, s, 0, error);
+    if ((s->size >= 0 && s->size != image->header.size) || s->vm_state_size > UINT32_MAX) {
+        return error_set(error, ENOTSUP, "Internal snapshots prevent downgrade of image");
+    }
+    for (uint32_t i = 0; l1 && i < s->l1_entries; i++) {
+        struct qcow2_entry entry = qcow2_l1_decode(l1[i], image->cluster_bits);
+        bool zeroes = false;
+        int ret = entry.kind == QCOW2_NORMAL ? co_has_zeroes(image, entry.host_off, &zeroes) : 0;
+        if (ret || zeroes) {
+            return error_set(error, ret ? -ret : ENOTSUP,
+                             "Internal snapshots prevent downgrade of image: '%s' has %s", s->name,
+                             ret ? "unreadable tables" : "zero clusters");
+        }
+    }
+    return l1;
+}
 
 bool qcow2_co_check_downgrade(struct qcow2_image *image, int order, GError **error)
 {
@@ -37,6 +81,11 @@ bool qcow2_co_check_downgrade(struct qcow2_image *image, int order, GError **err
     }
     if (h->extra && !bytes_are_zero(h->extra, h->extra_length)) {
         return error_set(error, ENOTSUP, "compat=0.10 has no place for unknown header fields");
+    }
+    for (guint i = 0; i < image->snapshots->len; i++) {
+        if (!co_check_snapshot(image, qcow2_snapshot_at(image, (int)i), error)) {
+            return false;
+        }
     }
     return true;
 }
@@ -110,6 +159,10 @@ static int co_replace_all(struct qcow2_image *image, struct job *job)
 
 bool qcow2_co_set_version(struct qcow2_image *image, int version, struct job *job, GError **error)
 {
+    if (version > 2 && image->header.snapshots &&
+        !qcow2_co_complete_snapshots(image->node, error)) {
+        return false;
+    }
     int ret = version < 3 ? co_replace_all(image, job) : 0;
     if (ret) {
         return error_set_errno(error, -ret, "could not replace the zero clusters of '%s'",

@@ -16,7 +16,7 @@ enum { SECTOR = 512, LIVE = 0, STATE = 1, BASE = 2, LOST_STATES = 6 };
 /* What one kind of change does, and what it may leave behind. */
 struct change {
     const char *name;
-    bool backing, v2;
+    bool backing, v2, snapshot;
     void (*run)(struct blk_node *node, struct rng *rng);
     /* The state is neither as before nor as after: what is wrong; NULL: nothing. */
     const char *(*judge)(const struct change *change, const struct qcow2_header *header,
@@ -76,6 +76,18 @@ static void scribble(struct bench *b, struct blk_node *node)
         } else {
             g_assert_cmpint(node_zero(node, offset, length, 0), ==, 0);
         }
+    }
+}
+
+/* What the disk reads as, with a snapshot that shares some of it. */
+static void settle(struct bench *b, struct blk_node *node)
+{
+    g_autoptr(GError) error = NULL;
+    scribble(b, node);
+    if (b->change->snapshot) {
+        node_snapshot_create(node, &(struct blk_snapshot){.name = "s", .icount = -1}, &error);
+        g_assert_no_error(error);
+        scribble(b, node);
     }
     b->before = g_malloc((gsize)b->size);
     g_assert_cmpint(node_read(node, 0, b->size, b->before), ==, 0);
@@ -175,7 +187,7 @@ static void run_change(const struct change *change, uint64_t seed)
     graph_set_trust(b.graph, GRAPH_TRUST_ALL);
     make_image(&b);
     struct blk_node *node = open_disk(&b, LIVE, NODE_RDWR);
-    scribble(&b, node);
+    settle(&b, node);
     close_disk(node);
     node = open_disk(&b, LIVE, NODE_RDWR);
     GByteArray *start = g_byte_array_new();
@@ -290,6 +302,15 @@ static void run_amend(struct blk_node *node, struct rng *rng)
     amend(node, "compat", "0.10");
 }
 
+/* One bit cannot count what a snapshot shares. */
+static void run_widths(struct blk_node *node, struct rng *rng)
+{
+    static const char *const widths[] = {"2", "4", "8", "16", "32", "64"};
+    for (int i = 0; i < 4; i++) {
+        amend(node, "refcount_bits", widths[rng_below(rng, 6)]);
+    }
+}
+
 static const char *judge_amend(const struct change *change, const struct qcow2_header *h,
                                const uint8_t *bytes, int64_t size)
 {
@@ -299,14 +320,16 @@ static const char *judge_amend(const struct change *change, const struct qcow2_h
 int main(int argc, char **argv)
 {
     static const struct change changes[] = {
-        {"names", true, false, run_names, judge_names},
-        {"names-v2", true, true, run_names, judge_names},
-        {"empty", true, false, run_empty, judge_empty},
-        {"empty-v2", true, true, run_empty, judge_empty},
-        {"empty-alone", false, false, run_empty, judge_empty},
-        {"amend", false, false, run_amend, judge_amend},
-        {"amend-backing", true, false, run_amend, judge_amend},
-        {"amend-v2", true, true, run_amend, judge_amend},
+        {"names", true, false, false, run_names, judge_names},
+        {"names-v2", true, true, false, run_names, judge_names},
+        {"empty", true, false, false, run_empty, judge_empty},
+        {"empty-v2", true, true, false, run_empty, judge_empty},
+        {"empty-alone", false, false, false, run_empty, judge_empty},
+        {"empty-snapshot", true, false, true, run_empty, judge_empty},
+        {"widths-snapshot", true, false, true, run_widths, judge_amend},
+        {"amend", false, false, false, run_amend, judge_amend},
+        {"amend-backing", true, false, false, run_amend, judge_amend},
+        {"amend-v2", true, true, false, run_amend, judge_amend},
     };
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(changes); i++) {
