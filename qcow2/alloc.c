@@ -90,6 +90,22 @@ static bool co_note_metadata(struct qcow2_image *image, GError **error)
            qcow2_co_snapshots_note(image, error);
 }
 
+/* An image that does not count its own header is damaged, or no image but a raw disk whose guest
+ * has put a header there: nothing is to be written on the word of its tables. */
+static bool co_check_header_count(struct qcow2_image *image, GError **error)
+{
+    uint64_t count = 0;
+    int ret = qcow2_co_refcounts_read(image, 0, 1, &count);
+    if (ret) {
+        return error_set_errno(error, -ret, "could not read the refcount of the header");
+    }
+    qcow2_cache_drop(image->refblocks, (int64_t)image->reftable[0], image->cluster_size);
+    return count ||
+           error_set(error, EINVAL,
+                     "the refcount of the header is zero: this is a raw disk that begins "
+                     "like a qcow2 image (say -f raw), or needs a repair ('check -r all')");
+}
+
 bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error)
 {
     image->freed = g_array_new(false, false, sizeof(struct qcow2_freed));
@@ -99,7 +115,8 @@ bool qcow2_co_refcounts_open(struct qcow2_image *image, GError **error)
         return error_set(error, ENOMEM, "no memory to track %u L1 entries",
                          image->header.l1_entries);
     }
-    if (!qcow2_co_reftable_load(image, error) || !co_note_metadata(image, error)) {
+    if (!qcow2_co_reftable_load(image, error) || !co_note_metadata(image, error) ||
+        !co_check_header_count(image, error)) {
         return false;
     }
     struct blk_node *file = image->node->file;

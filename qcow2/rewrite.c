@@ -81,7 +81,11 @@ static int co_write_around(struct qcow2_image *image, const struct head *old,
                            const struct head *new)
 {
     struct blk_node *file = image->node->file;
-    g_autofree uint8_t *merged = g_memdup2(old->bytes, (gsize)image->cluster_size);
+    g_autofree uint8_t *merged = g_try_malloc((gsize)image->cluster_size);
+    if (!merged) {
+        return -ENOMEM;
+    }
+    memcpy(merged, old->bytes, (size_t)image->cluster_size);
     for (int64_t i = SECTOR; i < image->cluster_size; i++) {
         merged[i] = is_used(new, i) ? new->bytes[i] : merged[i];
     }
@@ -124,9 +128,12 @@ static bool co_rewrite(struct qcow2_image *image, const struct qcow2_header *hea
 
 bool qcow2_co_rewrite_header(struct qcow2_image *image, struct qcow2_header *header, GError **error)
 {
-    struct head old = {.bytes = g_malloc0((gsize)image->cluster_size)};
-    struct head new = {.bytes = g_malloc((gsize)image->cluster_size)};
-    bool done = co_rewrite(image, header, &old, &new, error);
+    struct head old = {.bytes = g_try_malloc0((gsize)image->cluster_size)};
+    struct head new = {.bytes = g_try_malloc((gsize)image->cluster_size)};
+    bool done = old.bytes && new.bytes
+                    ? co_rewrite(image, header, &old, &new, error)
+                    : error_set(error, ENOMEM, "no memory for the header of '%s'",
+                                node_filename(image->node));
     g_free(old.bytes);
     g_free(new.bytes);
     if (done) {
