@@ -30,8 +30,8 @@ int qcow2_co_write_entries(struct qcow2_image *image, int64_t offset, const uint
                            int64_t count, struct bitmap *dirty)
 {
     enum { PER_SECTOR = SECTOR / 8, PER_WRITE = 4096 };
-    uint64_t *buf = g_new(uint64_t, PER_WRITE);
-    int ret = 0;
+    uint64_t *buf = g_try_new(uint64_t, PER_WRITE);
+    int ret = buf ? 0 : -ENOMEM;
     for (int64_t i = bitmap_next_set(dirty, 0); i < count && !ret; i = bitmap_next_set(dirty, i)) {
         int64_t from = align_down(i, PER_SECTOR);
         int64_t stop = min_i64(bitmap_next_clear(dirty, i), from + PER_WRITE);

@@ -211,6 +211,33 @@ static void test_create(void)
     g_unlink(path);
 }
 
+/* Reopening changes access and locks together, or neither. */
+static void test_reopen(void)
+{
+    struct fixture f;
+    g_autofree char *path = temp_file();
+    uint8_t byte = 7;
+    fixture_init(&f);
+    struct blk_node *node = open_file(&f, path, NULL, NODE_UNSHARED, NULL);
+    struct holder h = hold(path, (struct file_lock){READ, WRITE});
+    g_assert_false(node_reopen(node, NODE_RDWR | NODE_UNSHARED, NULL));
+    g_assert_cmpint(node_write(node, 0, 1, &byte, 0), ==, -EPERM);
+    g_assert_cmpint(open_lock(path, (struct file_lock){WRITE, 0}, NULL), ==, -1);
+    let_go(&h);
+    g_assert_cmpint(open_lock(path, (struct file_lock){WRITE, 0}, NULL), ==, -1);
+    g_assert_true(node_reopen(node, NODE_RDWR | NODE_UNSHARED, NULL));
+    g_assert_cmpint(node_write(node, 0, 1, &byte, 0), ==, 0);
+    g_assert_cmpint(open_lock(path, (struct file_lock){READ, WRITE}, NULL), ==, -1);
+    g_assert_true(node_reopen(node, NODE_UNSHARED, NULL));
+    g_assert_cmpint(node_write(node, 0, 1, &byte, 0), ==, -EPERM);
+    int fd = open_lock(path, (struct file_lock){READ, WRITE}, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    node_close(node, NULL);
+    fixture_done(&f);
+    g_unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -220,5 +247,6 @@ int main(int argc, char **argv)
     g_test_add_func("/lock/changes", test_changes);
     g_test_add_func("/lock/nodes", test_nodes);
     g_test_add_func("/lock/create", test_create);
+    g_test_add_func("/lock/reopen", test_reopen);
     return g_test_run();
 }
