@@ -64,15 +64,6 @@ static void print_measure(const struct blk_measure *m, int output)
     }
 }
 
-static bool load_snapshot(struct blk_node *node, const char *snapshot, GError **error)
-{
-    if (!snapshot || node_snapshot_do(node, SNAPSHOT_LOAD, snapshot, error)) {
-        return true;
-    }
-    g_prefix_error(error, "Failed to load snapshot: ");
-    return false;
-}
-
 static bool measure_with(struct session *session, const struct measure_args *args, const char *name,
                          json_t *options, GError **error)
 {
@@ -86,7 +77,7 @@ static bool measure_with(struct session *session, const struct measure_args *arg
         return false;
     }
     bool done =
-        (!source || load_snapshot(source, args->snapshot, error)) &&
+        (!source || image_load_snapshot(source, args->snapshot, error)) &&
         image_measure(session->graph, args->target_format, options, source, size, &measure, error);
     if (done) {
         print_measure(&measure, args->output);

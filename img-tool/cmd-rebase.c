@@ -178,7 +178,8 @@ static const char *const rebase_notes[] = {
     "With -u nothing is compared or copied. That is right where the backing file was moved or "
     "renamed, or is known to hold the same; otherwise the contents of FILE change, and they become "
     "useless.",
-    "The new name is stored as it is given; a relative one is relative to the folder of FILE.",
+    "The new name is stored as it is given; a relative one is relative to the folder of FILE. "
+    "Snapshots inside FILE stand on the same backing file, and are not looked at.",
     NULL};
 
 static const struct cli_example rebase_examples[] = {

@@ -150,6 +150,47 @@ struct blk_node *image_open(struct session *session, const struct image_args *ar
     return image_open_plain(session, name, format, args->image_opts, flags, error);
 }
 
+/* The id of the snapshot that an option list describes; to be freed. NULL and *error for none. */
+static char *find_snapshot_id(struct blk_node *node, const char *text, GError **error)
+{
+    struct snapshot_words {
+        char *id, *name;
+    } words = {0};
+    static const struct field fields[] = {
+        FIELD(struct snapshot_words, id, "snapshot.id", NULL, "its id"),
+        FIELD(struct snapshot_words, name, "snapshot.name", NULL, "its name"),
+        {0}};
+    json_t *options = opts_parse(text, NULL, error);
+    bool valid = options && fields_take_json(fields, &words, options, NULL, error) &&
+                 json_reject_rest(options, "option '--snapshot'", error);
+    GArray *list = valid ? node_snapshot_list(node, error) : NULL;
+    int index = list ? snapshot_find(list, words.id, words.name) : -1;
+    char *id = index < 0 ? NULL : g_strdup(g_array_index(list, struct blk_snapshot, index).id);
+    if (list && !id) {
+        error_set(error, ENOENT, "'%s' has no snapshot with %s", node_filename(node), text);
+    }
+    if (list) {
+        g_array_unref(list);
+    }
+    fields_clear(fields, &words);
+    json_decref(options);
+    return id;
+}
+
+bool image_load_snapshot(struct blk_node *node, const char *text, GError **error)
+{
+    if (!text) {
+        return true;
+    }
+    bool described = g_str_has_prefix(text, "snapshot.");
+    g_autofree char *id = described ? find_snapshot_id(node, text, error) : g_strdup(text);
+    if (id && node_snapshot_do(node, SNAPSHOT_LOAD, id, error)) {
+        return true;
+    }
+    g_prefix_error(error, "Failed to load snapshot: ");
+    return false;
+}
+
 bool image_is_same_file(const char *a, const char *b)
 {
     struct stat x, y;

@@ -94,6 +94,10 @@ struct blk_node *image_open_plain(struct session *session, const char *name, con
 /* Node flags of a cache mode. */
 bool image_cache_flags(const char *cache, uint32_t *flags, GError **error);
 
+/* Shows a snapshot of `node`, open read-only: `text` is an id or a name, or
+ * "snapshot.id=ID,snapshot.name=NAME" or one of the two. NULL: nothing is to do. */
+bool image_load_snapshot(struct blk_node *node, const char *text, GError **error);
+
 /* For commands that change an image in place: refuses one whose format was guessed and may be
  * another. */
 bool image_check_guess(struct blk_node *node, const char *name, GError **error);

@@ -17,6 +17,10 @@ setup_file() {
     qemu-img bitmap --add bits.qcow2 one
     qemu-img bitmap --add -g 512 bits.qcow2 another
     truncate -s 12345 odd.raw
+    qemu-img create -q -f qcow2 snap.qcow2 10M
+    qemu-io -c 'write -q 0 1M' snap.qcow2
+    qemu-img snapshot -c one snap.qcow2
+    qemu-io -c 'write -q 4M 3M' snap.qcow2
 }
 
 # Ours and theirs, in any case with the same exit status.
@@ -51,5 +55,15 @@ same() {
             same -O qcow2 -o preallocation=falloc,cluster_size=$cluster "$image"
             same -O qcow2 -o backing_file=x,backing_fmt=raw,cluster_size=$cluster "$image"
         done
+    done
+}
+
+@test "snapshots" {
+    require qemu-img qemu-io
+    cd "$BATS_FILE_TMPDIR"
+    local snapshot
+    for snapshot in one 1 snapshot.name=one snapshot.id=1 snapshot.id=1,snapshot.name=one none snapshot.id=one; do
+        same -O qcow2 -l $snapshot snap.qcow2
+        same --output=json -O raw -l $snapshot snap.qcow2
     done
 }
