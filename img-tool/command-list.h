@@ -2,10 +2,12 @@
  */
 COMMAND(amend)
 COMMAND(check)
+COMMAND(bench)
 COMMAND(commit)
 COMMAND(compare)
 COMMAND(convert)
 COMMAND(create)
+COMMAND(dd)
 COMMAND(info)
 COMMAND(map)
 COMMAND(measure)

@@ -36,6 +36,11 @@ compare() {
     compare 'compare-*'
 }
 
+@test "bench and dd" {
+    require qemu-img qemu-io
+    compare '@(bench|dd)*'
+}
+
 @test "check" {
     require qemu-img qemu-io
     compare 'check-*'
