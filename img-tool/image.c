@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/opts.h"
 #include "formats/formats.h"
 #include "img-tool/confine.h"
@@ -17,28 +18,35 @@ enum { ALLOW_DEFAULT, ALLOW_NONE, ALLOW_PATHS, ALLOW_ALL };
 
 const char *const image_allow_names[] = {"default", "none", "paths", "all", NULL};
 
-/* An object is accepted when it is a secret; drivers that use one name it in their options. */
-static bool check_object(const char *text, GError **error)
+/* A secret is checked and accepted; drivers that use one name it in their options. */
+static bool check_secret(json_t *object, const char *id, GError **error)
+{
+    return json_object_get(object, "data") || json_object_get(object, "file") ||
+           error_set(error, EINVAL, "secret '%s' has neither data=TEXT nor file=FILE", id);
+}
+
+static bool add_object(struct session *session, const char *text, GError **error)
 {
     json_t *object = opts_parse(text, "qom-type", error);
     if (!object) {
         return false;
     }
-    const char *type = json_string_value(json_object_get(object, "qom-type"));
-    const char *id = json_string_value(json_object_get(object, "id"));
-    bool valid = false;
-    if (!type || strcmp(type, "secret")) {
-        error_set(error, ENOTSUP, "option '--object' knows the type secret only, not '%s'",
+    g_autofree char *type = json_take_string(object, "qom-type", NULL);
+    g_autofree char *id = json_take_string(object, "id", NULL);
+    bool group = !g_strcmp0(type, "throttle-group");
+    bool added = false;
+    if (!group && g_strcmp0(type, "secret")) {
+        error_set(error, ENOTSUP,
+                  "option '--object' knows the types secret and throttle-group, not '%s'",
                   type ? type : text);
     } else if (!id || !*id) {
         error_set(error, EINVAL, "option '--object %s' lacks id=ID", text);
-    } else if (!json_object_get(object, "data") && !json_object_get(object, "file")) {
-        error_set(error, EINVAL, "secret '%s' has neither data=TEXT nor file=FILE", id);
     } else {
-        valid = true;
+        added = group ? graph_add_throttle_group(session->graph, id, object, error)
+                      : check_secret(object, id, error);
     }
     json_decref(object);
-    return valid;
+    return added;
 }
 
 static enum graph_trust trust_of(const struct image_args *args)
@@ -73,17 +81,17 @@ bool image_confine(const struct image_args *args, char *const *names, bool write
 
 bool session_start(struct session *session, const struct image_args *args, GError **error)
 {
-    for (guint i = 0; args->objects && i < args->objects->len; i++) {
-        if (!check_object(args->objects->pdata[i], error)) {
-            return false;
-        }
-    }
     if (args->image_opts && args->format) {
         return error_set(error, EINVAL, "--image-opts and --format are mutually exclusive");
     }
     session->loop = loop_new(NULL);
     session->graph = graph_new(session->loop, formats_drivers);
     graph_set_trust(session->graph, trust_of(args));
+    for (guint i = 0; args->objects && i < args->objects->len; i++) {
+        if (!add_object(session, args->objects->pdata[i], error)) {
+            return false;
+        }
+    }
     return true;
 }
 

@@ -62,7 +62,9 @@ extern const char *const image_allow_names[];
 #define IMAGE_ROW_OBJECT(type)                                                                     \
     {                                                                                              \
         NULL, "OBJECT",                                                                            \
-            FIELD(type, image.objects, "object", NULL, "define a secret (secret,id=ID,...)"), NULL \
+            FIELD(type, image.objects, "object", NULL,                                             \
+                  "define a secret or a throttle-group (TYPE,id=ID,...)"),                         \
+            NULL                                                                                   \
     }
 
 /* The graph of one run. */

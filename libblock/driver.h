@@ -46,6 +46,7 @@ enum driver_flags {
     DRIVER_BACKING = 1 << 4,  /* may have a backing child */
     DRIVER_FUA = 1 << 5,      /* co_write and co_zero honour or hand down REQ_FUA */
     DRIVER_PLAIN = 1 << 6,    /* a format without metadata: others may write the file too */
+    DRIVER_PROBES = 1 << 7,   /* the format of the `file` child is guessed when none is told */
 };
 
 /* Arguments of co_create. */
@@ -169,9 +170,9 @@ struct plan_facts {
 };
 
 struct plan_ops {
-    /* Begins. `fresh`: the image was just created and reads as zero. -ENOTSUP: use co_write
-     * instead. The node's own requests are not used until co_finish. Both are called in the node's
-     * loop. */
+    /* Begins; NULL: there are no plans, only co_write_packed. `fresh`: the image was just created
+     * and reads as zero. -ENOTSUP: use co_write instead. The node's own requests are not used until
+     * co_finish. Both are called in the node's loop. */
     int (*co_begin)(struct blk_node *node, bool fresh, struct plan **ret_plan);
     void (*describe)(struct plan *plan, struct plan_facts *ret_facts);
     /* Space for guest [offset, +length) (cluster-aligned, or up to the image's end): may place
@@ -266,5 +267,7 @@ extern const struct blk_driver blklog_driver;
 extern const struct blk_driver blkdebug_driver;
 extern const struct blk_driver compress_driver;
 extern const struct blk_driver copy_on_read_driver;
+extern const struct blk_driver throttle_driver;
+extern const struct blk_driver blkverify_driver;
 
 #endif

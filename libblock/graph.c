@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "libblock/filters/throttle-group.h"
+
 #include "base/words.h"
 
 struct blk_graph *graph_new(struct loop *loop, const struct blk_driver *const *drivers)
@@ -14,6 +16,8 @@ struct blk_graph *graph_new(struct loop *loop, const struct blk_driver *const *d
     struct blk_graph *graph = g_new0(struct blk_graph, 1);
     graph->loop = loop;
     graph->drivers = drivers;
+    graph->throttle_groups =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, throttle_group_unref);
     return graph;
 }
 
@@ -21,6 +25,7 @@ void graph_free(struct blk_graph *graph)
 {
     if (graph) {
         g_assert(graph->nodes == 0);
+        g_hash_table_destroy(graph->throttle_groups);
         g_free(graph);
     }
 }

@@ -10,7 +10,8 @@ struct blk_graph {
     struct loop *loop;
     const struct blk_driver *const *drivers; /* NULL-terminated */
     enum graph_trust trust;
-    int nodes; /* open ones */
+    int nodes;                   /* open ones */
+    GHashTable *throttle_groups; /* name -> struct throttle_group */
     void (*report)(enum report_kind kind, const char *text, void *user);
     void *report_user;
 };

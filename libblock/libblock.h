@@ -56,6 +56,11 @@ enum report_kind {
 void graph_set_report(struct blk_graph *graph,
                       void (*fn)(enum report_kind kind, const char *text, void *user), void *user);
 
+/* Adds a group that nodes of the driver throttle name. `limits`: "limits.bps-total" or
+ * "x-bps-total" and the like, flat or as a tree. */
+bool graph_add_throttle_group(struct blk_graph *graph, const char *name, json_t *limits,
+                              GError **error);
+
 /* ---- nodes ---- */
 
 enum node_flags {

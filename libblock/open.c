@@ -213,7 +213,7 @@ static struct blk_node *open_co_file(const struct open_request *request, json_t 
         child.driver = NULL;
         child.tree = json_is_object(value) ? value : NULL;
         child.flags = flags;
-        child.protocol = true;
+        child.protocol = !driver || !(driver->flags & DRIVER_PROBES);
         child.level++;
         file = open_co_node(&child, error);
     }

@@ -354,6 +354,15 @@ static int debug_co_write(struct blk_node *node, int64_t offset, int64_t length,
                : node_co_write(node->file, offset, length, span, flags);
 }
 
+static int debug_co_write_packed(struct blk_node *node, int64_t offset, int64_t length,
+                                 struct span span)
+{
+    int ret;
+    return debug_co_strike(node, RULE_WRITE, offset, length, &ret)
+               ? ret
+               : node_co_write_compressed(node->file, offset, length, span);
+}
+
 static int debug_co_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags)
 {
     int ret;
@@ -391,6 +400,8 @@ static int debug_co_map(struct blk_node *node, int64_t offset, int64_t length, u
     return ret;
 }
 
+static const struct plan_ops debug_plan = {.co_write_packed = debug_co_write_packed};
+
 static const struct debug_ops debug_ops = {
     .co_event = debug_co_event,
     .set_break = debug_set_break,
@@ -417,5 +428,6 @@ const struct blk_driver blkdebug_driver = {
     .co_discard = debug_co_discard,
     .co_flush = debug_co_flush,
     .co_map = debug_co_map,
+    .plan = &debug_plan,
     .debug = &debug_ops,
 };

@@ -178,6 +178,17 @@ static int copy_co_write(struct blk_node *node, int64_t offset, int64_t length, 
     return ret;
 }
 
+static int copy_co_write_packed(struct blk_node *node, int64_t offset, int64_t length,
+                                struct span span)
+{
+    struct copy_state *s = node->state;
+    struct range_hold hold;
+    hold_co_shared(node, &hold, offset, length);
+    int ret = node_co_write_compressed(node->file, offset, length, span);
+    range_lock_unlock(&s->clusters, &hold);
+    return ret;
+}
+
 static int copy_co_zero(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags)
 {
     struct copy_state *s = node->state;
@@ -198,6 +209,8 @@ static int copy_co_discard(struct blk_node *node, int64_t offset, int64_t length
     return ret;
 }
 
+static const struct plan_ops copy_plan = {.co_write_packed = copy_co_write_packed};
+
 const struct blk_driver copy_on_read_driver = {
     .name = "copy-on-read",
     .description = "copies what is read from backing files into the image",
@@ -210,4 +223,5 @@ const struct blk_driver copy_on_read_driver = {
     .co_write = copy_co_write,
     .co_zero = copy_co_zero,
     .co_discard = copy_co_discard,
+    .plan = &copy_plan,
 };

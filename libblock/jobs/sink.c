@@ -61,7 +61,8 @@ static bool co_begin(struct sink *sink, GError **error)
     const struct sink_options *options = &sink->options;
     bool through = options->in_use && !node_is_leaf(options->target);
     const struct plan_ops *ops = through ? NULL : options->target->driver->plan;
-    int ret = ops ? ops->co_begin(options->target, options->fresh, &sink->plan) : -ENOTSUP;
+    int ret = ops && ops->co_begin ? ops->co_begin(options->target, options->fresh, &sink->plan)
+                                   : -ENOTSUP;
     if (ret == -ENOTSUP) {
         return co_describe_node(options->target, &sink->facts, error);
     }

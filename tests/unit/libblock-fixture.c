@@ -168,8 +168,9 @@ static const struct blk_driver brittle_driver = {
 };
 
 static const struct blk_driver *const drivers[] = {
-    &file_driver,   &host_device_driver, &mem_driver,     &null_co_driver,  &null_aio_driver,
-    &strict_driver, &blklog_driver,      &brittle_driver, &blkdebug_driver, NULL,
+    &file_driver,     &host_device_driver, &mem_driver,    &null_co_driver,
+    &null_aio_driver, &strict_driver,      &blklog_driver, &brittle_driver,
+    &blkdebug_driver, &throttle_driver,    NULL,
 };
 
 void fixture_init(struct fixture *f)

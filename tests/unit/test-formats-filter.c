@@ -1,8 +1,10 @@
 /*
- * Filters over qcow2: what a read copies up, what a write compresses.
+ * Filters over qcow2: what a read copies up, what a write compresses, and what
+ * a comparison finds.
  */
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "formats/formats.h"
@@ -213,6 +215,94 @@ static void test_compress_refusal(struct bench *b, gconstpointer data)
     g_assert_cmpstr(error->message, ==, "Compression is not supported for underlying format: file");
 }
 
+/* ---- blkverify ---- */
+
+static void on_report(enum report_kind kind, const char *text, void *user)
+{
+    g_string_append_printf(user, "%s\n", text);
+}
+
+static struct blk_node *open_verified(struct bench *b, GString *told)
+{
+    g_autofree char *raw = g_build_filename(b->dir, "raw", NULL);
+    g_autofree char *name = g_strdup_printf("blkverify:%s:%s", raw, b->base);
+    g_autofree uint8_t *bytes = g_malloc0(SIZE);
+    memset(bytes + CLUSTER, 1, 3 * CLUSTER);
+    g_assert_true(g_file_set_contents(raw, (char *)bytes, SIZE, NULL));
+    GError *error = NULL;
+    graph_set_report(b->graph, on_report, told);
+    struct blk_node *node = node_open(b->graph, name, "raw", NULL, NODE_RDWR, &error);
+    g_assert_no_error(error);
+    return node;
+}
+
+/* Changes one byte of the raw image behind the filter's back. */
+static void damage(struct bench *b, int64_t offset)
+{
+    g_autofree char *raw = g_build_filename(b->dir, "raw", NULL);
+    FILE *file = fopen(raw, "r+e");
+    g_assert_true(!fseek(file, offset, SEEK_SET) && fputc(7, file) == 7 && !fclose(file));
+}
+
+static void test_verify(struct bench *b, gconstpointer data)
+{
+    g_autoptr(GString) told = g_string_new(NULL);
+    struct blk_node *node = open_verified(b, told);
+    uint8_t buf[4096];
+    g_assert_cmpint(node_size(node), ==, SIZE);
+    fill(node, 2, 2, 9);
+    g_assert_cmpint(node_write(node, 100, 3, "abc", REQ_FUA), ==, 0);
+    g_assert_cmpint(node_zero(node, CLUSTER + 50, 100, REQ_MAY_UNMAP), ==, 0);
+    g_assert_cmpint(node_discard(node, 5 * CLUSTER, CLUSTER), ==, 0);
+    g_assert_cmpint(node_flush(node), ==, 0);
+    for (int64_t at = 0; at < SIZE; at += (int64_t)sizeof(buf)) {
+        g_assert_cmpint(node_read(node, at, sizeof(buf), buf), ==, 0);
+    }
+    g_assert_cmpstr(told->str, ==, "");
+    damage(b, 70001);
+    g_assert_cmpint(node_read(node, 69632, 4096, buf), ==, -EIO);
+    g_assert_cmpint(node_read(node, 70002, 100, buf), ==, 0);
+    g_assert_cmpstr(told->str, ==,
+                    "blkverify: read offset=69632 bytes=4096 contents mismatch at offset 70001\n");
+    g_assert_true(node_close(node, NULL));
+    g_autofree char *raw = g_build_filename(b->dir, "raw", NULL);
+    g_unlink(raw);
+}
+
+static void test_verify_results(struct bench *b, gconstpointer data)
+{
+    g_autoptr(GString) told = g_string_new(NULL);
+    graph_set_report(b->graph, on_report, told);
+    struct blk_node *node = must_open(b,
+                                      "{'driver':'blkverify','raw.driver':'mem','raw.size':'1M',"
+                                      "'test.driver':'blkdebug','test.image.driver':'qcow2',"
+                                      "'test.inject-error.0.event':'none',"
+                                      "'test.inject-error.0.iotype':'write',"
+                                      "'test.image.file.filename':'%s'}",
+                                      b->base);
+    g_assert_cmpint(node_write(node, 0, 3, "abc", 0), ==, -EIO);
+    g_assert_cmpstr(told->str, ==,
+                    "blkverify: write offset=0 bytes=3 return value mismatch 0 != -5\n");
+    g_assert_true(node_close(node, NULL));
+}
+
+static void test_verify_refusals(struct bench *b, gconstpointer data)
+{
+    static const char *const trees[] = {
+        "{'driver':'blkverify','test.filename':'%s'}",
+        "{'driver':'blkverify','raw':'/nonexistent','test.filename':'%s'}",
+        "{'driver':'blkverify','raw.driver':'mem','raw.size':'1k','test.filename':'%s'}",
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(trees); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_null(open_tree(b, trees[i], b->base, NODE_RDWR, &error));
+        g_test_message("%s", error->message);
+    }
+    g_autoptr(GError) error = NULL;
+    g_assert_null(node_open(b->graph, "blkverify:alone", "raw", NULL, 0, &error));
+    g_assert_nonnull(strstr(error->message, "blkverify:RAW:TEST"));
+}
+
 #define ADD(path, test) g_test_add(path, struct bench, NULL, bench_init, test, bench_done)
 
 int main(int argc, char **argv)
@@ -224,5 +314,8 @@ int main(int argc, char **argv)
     ADD("/filter/copy-on-read/refusals", test_copy_refusals);
     ADD("/filter/compress", test_compress);
     ADD("/filter/compress/refusal", test_compress_refusal);
+    ADD("/filter/blkverify", test_verify);
+    ADD("/filter/blkverify/results", test_verify_results);
+    ADD("/filter/blkverify/refusals", test_verify_refusals);
     return g_test_run();
 }

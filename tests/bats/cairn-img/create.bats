@@ -85,7 +85,7 @@ load lock
 @test "create accepts a secret and refuses other objects" {
     ok "$CAIRN_IMG" create -q --object secret,id=a,data=b disk.raw 1M
     fails 1 "$CAIRN_IMG" create --object iothread,id=a disk.raw 1M
-    says "secret only, not 'iothread'"
+    says "secret and throttle-group, not 'iothread'"
     fails 1 "$CAIRN_IMG" create --object secret,data=b disk.raw 1M
     says "lacks id=ID"
     fails 1 "$CAIRN_IMG" create --object secret,id=b disk.raw 1M

@@ -127,3 +127,27 @@ byte() {
     fails 1 "$CAIRN_IO" --untrusted -r -c 'read -q 0 64k' top.qcow2
     says "not followed"
 }
+
+@test "a throttle group slows what is read through it" {
+    local options=driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=disk.qcow2
+    local start=${EPOCHREALTIME/[.,]/}
+    ok "$CAIRN_IO" --object throttle-group,id=g,x-bps-total=1000000 --image-opts \
+        -c 'read -q 0 200k' -c 'read -q 0 200k' -c 'read -q -P 0 0 1k' $options
+    [ $((${EPOCHREALTIME/[.,]/} - start)) -ge 300000 ]
+    ok "$CAIRN_IMG" info --object throttle-group,id=g,limits.iops-total=1000 --image-opts $options
+    fails 1 "$CAIRN_IO" --object throttle-group,id=h --image-opts $options
+    says "Throttle group 'g' does not exist"
+    fails 1 "$CAIRN_IO" --object throttle-group,id=g,x-bps-total-max=1 --image-opts $options
+    says "bps_max requires"
+    fails 1 "$CAIRN_IO" --object iothread,id=g --image-opts $options
+    says "secret and throttle-group"
+}
+
+@test "blkverify tells where two images differ" {
+    truncate -s 1M raw.img
+    ok "$CAIRN_IO" -f raw -c 'write -q -P 1 0 64k' -c 'read -q 0 1M' blkverify:raw.img:disk.qcow2
+    ok "$CAIRN_IMG" compare raw.img disk.qcow2
+    printf x | dd of=raw.img bs=1 seek=70000 conv=notrunc status=none
+    fails 1 "$CAIRN_IO" -f raw -c 'read -q 64k 64k' blkverify:raw.img:disk.qcow2
+    says "contents mismatch at offset 70000"
+}
