@@ -80,10 +80,10 @@ static char *time_text(int64_t ns, bool full)
     int frac = (int)(hundredths % 100), seconds = (int)(hundredths / 100 % 60);
     int minutes = (int)(hundredths / 6000 % 60), hours = (int)(hundredths / 360000);
     if (full || hours) {
-        return g_strdup_printf("%u:%02u:%02u.%02u", hours, minutes, seconds, frac);
+        return g_strdup_printf("%d:%02d:%02d.%02d", hours, minutes, seconds, frac);
     }
-    return minutes ? g_strdup_printf("%02u:%02u.%02u", minutes, seconds, frac)
-                   : g_strdup_printf("%02u.%02u sec", seconds, frac);
+    return minutes ? g_strdup_printf("%02d:%02d.%02d", minutes, seconds, frac)
+                   : g_strdup_printf("%02d.%02d sec", seconds, frac);
 }
 
 void io_report_print(const struct io_report *r)
