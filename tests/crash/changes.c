@@ -7,6 +7,8 @@
 
 #include "base/base.h"
 #include "base/loop.h"
+#include "libblock/jobs/commit.h"
+#include "libblock/jobs/rebase.h"
 #include "libblock/libblock.h"
 #include "tests/tools/ram.h"
 #include "tests/tools/tally.h"
@@ -130,7 +132,7 @@ static bool resize_to(struct workload *w, int64_t size, const char *preallocatio
     if (!done(w, "resize", ok, error))
         return false;
     note_all(w, old, size / SECTOR, NULL, begin, HISTORY_DURABLE);
-    note_all(w, size / SECTOR, old, w->beneath, begin, HISTORY_LOOSE | HISTORY_DURABLE);
+    note_all(w, size / SECTOR, old, workload_beneath(w), begin, HISTORY_LOOSE | HISTORY_DURABLE);
     note_size(w, size, begin);
     return true;
 }
@@ -194,11 +196,73 @@ static bool empty(struct workload *w)
 {
     struct call call = {.node = w->node};
     int64_t begin = ram_mark(&ram_disks[TOP]);
+    if (pick_snapshot(w))
+        return false;
     loop_call(w->loop, empty_co_run, &call);
     if (!done(w, "empty", call.ok, call.error))
         return false;
-    note_all(w, 0, w->size / SECTOR, w->beneath, begin, HISTORY_DURABLE);
+    note_all(w, 0, w->size / SECTOR, workload_beneath(w), begin, HISTORY_DURABLE);
     return true;
+}
+
+/* ---- backing files ---- */
+
+static bool has_snapshots(const struct workload *w)
+{
+    int count;
+    const struct history_snapshot *all = history_snapshots(w->history, &count);
+    while (count && all[count - 1].deleted_begin < INT64_MAX)
+        count--;
+    return count;
+}
+
+static bool run_job(struct workload *w, struct job *job, const char *what)
+{
+    GError *error = NULL;
+    bool ok = job_run(job, w->graph, NULL, NULL, &error);
+    job_free(job);
+    return done(w, what, ok, error);
+}
+
+/* The backing file reads as the image does, which stays as it is all the time. Snapshots, which
+ * show the backing file in their holes, would not. */
+static bool commit(struct workload *w)
+{
+    struct base *base = w->backing;
+    struct commit_args args = {.top = w->node, .base = node_backing(w->node), .threads = 1};
+    if (!base || has_snapshots(w))
+        return false;
+    g_autofree uint64_t *stamps = workload_read(w, w->node);
+    int64_t begin = ram_mark(&ram_disks[TOP]);
+    if (!run_job(w, commit_job_new(&args), "commit"))
+        return false;
+    for (int64_t i = 0; i < w->size / SECTOR; i++) {
+        history_write(base->history, i, stamps[i], begin, position(w), HISTORY_DURABLE);
+        base->stamps[i] = stamps[i];
+    }
+    if (base->size < w->size)
+        history_resize(base->history, w->size, begin, position(w));
+    base->size = MAX(base->size, w->size);
+    workload_reopen(w);
+    return true;
+}
+
+static bool rebase(struct workload *w)
+{
+    struct base *base = rng_percent(&w->rng, 80) ? &w->bases[rng_below(&w->rng, BASES)] : NULL;
+    g_autofree char *name = base ? g_strdup_printf("ram:%d", base->disk) : NULL;
+    struct rebase_args args = {.overlay = w->node, .name = name, .threads = 1};
+    if (has_snapshots(w))
+        return false;
+    args.format = base ? base->format : NULL;
+    args.backing = base ? workload_open_base(w, base) : NULL;
+    args.compress = rng_percent(&w->rng, 20);
+    bool ok = run_job(w, rebase_job_new(&args), "rebase");
+    if (base)
+        workload_close(w, args.backing);
+    w->backing = ok ? base : w->backing;
+    workload_reopen(w);
+    return ok;
 }
 
 /* ---- repair ---- */
@@ -235,6 +299,8 @@ static struct change changes[] = {
     {"amend-lazy", 1, amend_lazy, 0},
     {"empty", 1, empty, 0},
     {"repair", 1, repair, 0},
+    {"commit", 1, commit, 0},
+    {"rebase", 1, rebase, 0},
 };
 
 static struct change *pick_change(struct workload *w)

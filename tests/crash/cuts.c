@@ -76,6 +76,14 @@ int64_t cuts_position(const struct cuts *cuts)
     return cuts->log->len;
 }
 
+bool cuts_changed(const struct cuts *cuts, int first, int end)
+{
+    for (int64_t i = 0; i < cuts->log->len; i++)
+        if (changes(op_at(cuts, i)) && op_at(cuts, i)->disk >= first && op_at(cuts, i)->disk < end)
+            return true;
+    return false;
+}
+
 void cuts_print_log(const struct cuts *cuts)
 {
     static const char *const names[] = {"write",        "zero",       "resize",

@@ -32,7 +32,8 @@ void cuts_choose(struct cuts *cuts, int64_t limit, uint64_t seed);
 bool cuts_next(struct cuts *cuts);
 int64_t cuts_at(const struct cuts *cuts);     /* the position of this state's cut */
 char *cuts_describe(const struct cuts *cuts); /* in words, to be freed */
-void cuts_print_log(const struct cuts *cuts); /* to stderr */
+bool cuts_changed(const struct cuts *cuts, int first, int end); /* was any of these disks? */
+void cuts_print_log(const struct cuts *cuts);                   /* to stderr */
 
 /* Remembers the present state, to which cuts_return() sets the disks. */
 void cuts_save(struct cuts *cuts);

@@ -147,6 +147,19 @@ bool history_allows_size(const struct history *history, int64_t size, int64_t cu
     return false;
 }
 
+bool history_allows_length(const struct history *history, int64_t size, int64_t cut)
+{
+    int64_t least = INT64_MAX, most = 0;
+    for (guint i = 0; i < history->sizes->len; i++) {
+        int64_t one = g_array_index(history->sizes, struct period, i).size;
+        if (history_allows_size(history, one, cut)) {
+            least = MIN(least, one);
+            most = MAX(most, one);
+        }
+    }
+    return least <= size && size <= most;
+}
+
 /* ---- snapshots ---- */
 
 void history_snapshot_add(struct history *history, const char *name, int64_t size,

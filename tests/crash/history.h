@@ -38,6 +38,9 @@ void history_resize(struct history *history, int64_t size, int64_t begin, int64_
 bool history_allows(const struct history *history, int64_t sector, uint64_t stamp, int64_t cut);
 bool history_allows_size(const struct history *history, int64_t size, int64_t cut);
 
+/* The same for a file that grows as it is written to: anything between two such sizes. */
+bool history_allows_length(const struct history *history, int64_t size, int64_t cut);
+
 /* The sector's operations in words, to be freed. */
 char *history_describe(const struct history *history, int64_t sector, int64_t cut);
 

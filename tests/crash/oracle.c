@@ -31,25 +31,26 @@ static bool is_dirty(void)
 }
 
 /* By the checker that shares no code with qcow2/. */
-static void verify_refs(struct workload *w, const char *when, bool no_leaks)
+static void verify_refs(struct workload *w, int disk, const char *when, bool no_leaks)
 {
-    const GByteArray *bytes = ram_disks[TOP].bytes;
+    const GByteArray *bytes = ram_disks[disk].bytes;
     struct qcow2_ref ref = qcow2_ref_check(bytes->data, bytes->len);
     if (ref.corruptions || (no_leaks && ref.leaks))
         workload_fail(w, "%s: %" PRId64 " corruptions, %" PRId64 " leaks: %s", when,
                       ref.corruptions, ref.leaks, ref.first);
 }
 
-static void verify_sector(struct workload *w, int64_t sector, const uint8_t *bytes)
+static void verify_sector(struct workload *w, const struct history *history, int64_t sector,
+                          const uint8_t *bytes)
 {
     uint64_t stamp = 0;
     bool whole = stamp_read(bytes, &stamp);
     int64_t cut = cuts_at(w->cuts);
-    if (whole && history_allows(w->history, sector, stamp, cut))
+    if (whole && history_allows(history, sector, stamp, cut))
         return;
-    g_autofree char *history = history_describe(w->history, sector, cut);
+    g_autofree char *words = history_describe(history, sector, cut);
     workload_fail(w, "guest sector %" PRId64 " reads as %#" PRIx64 "%s, but: %s", sector, stamp,
-                  whole ? "" : " and is torn", history);
+                  whole ? "" : " and is torn", words);
 }
 
 static uint8_t *read_all(struct workload *w, struct blk_node *node)
@@ -61,16 +62,31 @@ static uint8_t *read_all(struct workload *w, struct blk_node *node)
     return bytes;
 }
 
-/* What the image reads as, which the history allows; to be freed. */
-static uint8_t *verify_contents(struct workload *w, struct blk_node *node)
+/* What the node reads as, which the history allows; to be freed. */
+static uint8_t *verify_contents(struct workload *w, const struct history *history,
+                                struct blk_node *node)
 {
-    int64_t size = node_size(node);
-    if (!history_allows_size(w->history, size, cuts_at(w->cuts)))
-        workload_fail(w, "the disk has %" PRId64 " bytes", size);
+    int64_t size = node_size(node), cut = cuts_at(w->cuts);
+    bool raw = g_str_equal(node_driver_name(node), "raw");
+    if (!(raw ? history_allows_length : history_allows_size)(history, size, cut))
+        workload_fail(w, "%s has %" PRId64 " bytes", node_filename(node), size);
     uint8_t *bytes = read_all(w, node);
     for (int64_t i = 0; i < size / SECTOR; i++)
-        verify_sector(w, i, bytes + i * SECTOR);
+        verify_sector(w, history, i, bytes + i * SECTOR);
     return bytes;
+}
+
+/* What was not committed into a backing file has not changed it. */
+static void verify_bases(struct workload *w)
+{
+    for (int i = 0; i < BASES; i++) {
+        struct base *base = &w->bases[i];
+        struct blk_node *node = workload_open_base(w, base);
+        g_free(verify_contents(w, base->history, node));
+        workload_close(w, node);
+        if (g_str_equal(base->format, "qcow2"))
+            verify_refs(w, base->disk, "backing file", false);
+    }
 }
 
 /* ---- snapshots ---- */
@@ -141,9 +157,9 @@ static void verify_use(struct workload *w)
     g_assert_cmpint(node_read(node, offset, SECTOR, keep), ==, 0);
     g_assert_cmpint(node_write(node, offset, SECTOR, zeroes, 0), ==, 0);
     g_assert_cmpint(node_write(node, offset, SECTOR, keep, 0), ==, 0);
-    g_free(verify_contents(w, node));
+    g_free(verify_contents(w, w->history, node));
     workload_close(w, node);
-    verify_refs(w, "after further use", false);
+    verify_refs(w, TOP, "after further use", false);
     node = workload_open(w, TOP, 0);
     verify_snapshots(w, node);
     workload_close(w, node);
@@ -168,7 +184,7 @@ static bool verify_repair(struct workload *w, bool dirty, const uint8_t *before)
     workload_close(w, node);
     if (!ok)
         return false;
-    verify_refs(w, "after check -r", true);
+    verify_refs(w, TOP, "after check -r", true);
     node = workload_open(w, TOP, 0);
     g_autofree uint8_t *after = read_all(w, node);
     if (memcmp(before, after, (size_t)node_size(node)) != 0)
@@ -183,14 +199,16 @@ void oracle_verify(struct oracle *oracle, struct workload *w)
     int64_t dice = rng_below(&w->rng, 1200);
     bool dirty = is_dirty();
     oracle->states++;
-    verify_refs(w, "after the cut", false);
+    verify_refs(w, TOP, "after the cut", false);
     struct blk_node *node = workload_open(w, TOP, 0);
     int64_t size = node_size(node);
-    g_autofree uint8_t *bytes = verify_contents(w, node);
+    g_autofree uint8_t *bytes = verify_contents(w, w->history, node);
     verify_snapshots(w, node);
     workload_close(w, node);
     if (dice < 12)
-        peer_add(oracle->peer, w->seed, w->backing, dirty, bytes, size);
+        peer_add(oracle->peer, w->seed, dirty, bytes, size);
+    if (cuts_changed(w->cuts, FIRST_BASE, FIRST_BASE + BASES))
+        verify_bases(w);
     if (dice % 8 == 0) {
         verify_use(w);
         oracle->used++;

@@ -44,29 +44,30 @@ static void store(const struct peer *peer, const char *name, const void *bytes, 
         g_error("%s", error->message);
 }
 
-/* The image's name for its backing disk, "ram:2", becomes that of a file: "NN.bk". */
-static void rename_backing(uint8_t *image, int number)
+/* The image's name for its backing disk, "ram:N", becomes that of a file, "NN.bk", which is made.
+ */
+static void store_backing(const struct peer *peer, uint8_t *image, int number)
 {
-    char name[8];
+    uint8_t *name = image + load_be64(image + 8);
+    char file[8];
+    if (name == image)
+        return;
     g_assert_cmpint(load_be32(image + 16), ==, 5);
-    g_snprintf(name, sizeof(name), "%02d.bk", number);
-    memcpy(image + load_be64(image + 8), name, 5);
+    const GByteArray *backing = ram_disks[name[4] - '0'].bytes;
+    g_snprintf(file, sizeof(file), "%02d.bk", number);
+    store(peer, file, backing->data, backing->len);
+    memcpy(name, file, 5);
 }
 
-void peer_add(struct peer *peer, uint64_t seed, bool has_backing, bool dirty,
-              const uint8_t *contents, int64_t size)
+void peer_add(struct peer *peer, uint64_t seed, bool dirty, const uint8_t *contents, int64_t size)
 {
-    const GByteArray *top = ram_disks[0].bytes, *backing = ram_disks[2].bytes;
+    const GByteArray *top = ram_disks[0].bytes;
     int n = peer->waiting;
     char name[16];
     if (!peer->folder)
         return;
     g_autofree uint8_t *image = g_memdup2(top->data, top->len);
-    if (has_backing) {
-        rename_backing(image, n);
-        g_snprintf(name, sizeof(name), "%02d.bk", n);
-        store(peer, name, backing->data, backing->len);
-    }
+    store_backing(peer, image, n);
     g_snprintf(name, sizeof(name), "%02d.qcow2", n);
     store(peer, name, image, top->len);
     g_snprintf(name, sizeof(name), "%02d.raw", n);

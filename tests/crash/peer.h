@@ -14,10 +14,9 @@ struct peer;
 
 struct peer *peer_new(void);
 
-/* Puts the image in ram:0 aside, and its backing file in ram:2 if there is one; it should read as
+/* Puts the image in ram:0 aside, and its backing file if it names one; it should read as
  * `contents`. `dirty`: its refcounts need a repair first. `seed`: for messages. */
-void peer_add(struct peer *peer, uint64_t seed, bool has_backing, bool dirty,
-              const uint8_t *contents, int64_t size);
+void peer_add(struct peer *peer, uint64_t seed, bool dirty, const uint8_t *contents, int64_t size);
 
 /* Asks about all that were put aside; ends the test with qemu-img's words if one is bad. */
 void peer_ask(struct peer *peer);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/bytes.h"
 #include "base/loop.h"
 #include "base/pool-impl.h"
 #include "libblock/libblock.h"
@@ -100,26 +101,60 @@ static void create_image(struct workload *w)
         json_pack("{s:s, s:s, s:s, s:s}", "cluster_size", cluster, "refcount_bits", bits, "compat",
                   w->v2 ? "v2" : "v3", "lazy_refcounts", w->lazy ? "on" : "off");
     if (w->backing)
-        json_object_update_new(
-            options, json_pack("{s:s, s:s}", "backing_file", "ram:2", "backing_fmt", "raw"));
+        json_object_update_new(options, json_pack("{s:s, s:s}", "backing_file", "ram:2",
+                                                  "backing_fmt", w->backing->format));
     if (!image_create(w->graph, "ram:0", "qcow2", w->size, options, 0, NULL, &error))
         g_error("create: %s", error->message);
     json_decref(options);
 }
 
-/* Fills the backing disk, which is a bit shorter than the image or as long as it may get. */
-static void make_backing(struct workload *w)
+struct blk_node *workload_open_base(struct workload *w, const struct base *base)
 {
-    int64_t sectors = rng_percent(&w->rng, 50) ? w->size / SECTOR * 2 / 3 : w->sectors;
-    g_autofree uint8_t *bytes = g_malloc0((gsize)sectors * SECTOR + 1);
-    w->beneath = g_new0(uint64_t, (gsize)w->sectors);
-    if (!w->backing)
-        return;
-    for (int64_t i = 0; i < sectors; i++) {
-        w->beneath[i] = UINT64_C(0xbac0000000000000) + (uint64_t)i;
-        stamp_fill(bytes + i * SECTOR, w->beneath[i]);
+    g_autofree char *name = g_strdup_printf("ram:%d", base->disk);
+    GError *error = NULL;
+    struct blk_node *node = node_open(w->graph, name, base->format, NULL, 0, &error);
+    if (!node)
+        workload_fail(w, "open backing file: %s", error->message);
+    return node;
+}
+
+const uint64_t *workload_beneath(const struct workload *w)
+{
+    return w->backing ? w->backing->stamps : w->nothing;
+}
+
+static void write_base(struct workload *w, struct base *base, const uint8_t *bytes)
+{
+    g_autofree char *name = g_strdup_printf("ram:%d", base->disk);
+    GError *error = NULL;
+    bool qcow2 = g_str_equal(base->format, "qcow2");
+    json_t *options = qcow2 ? json_pack("{s:s}", "cluster_size", "4096") : NULL;
+    if (!image_create(w->graph, name, base->format, base->size, options, 0, NULL, &error))
+        g_error("create %s: %s", name, error->message);
+    json_decref(options);
+    struct blk_node *node = node_open(w->graph, name, base->format, NULL, NODE_RDWR, &error);
+    if (!node)
+        g_error("open %s: %s", name, error->message);
+    must(w, "filling a backing file", node_write(node, 0, base->size, bytes, 0));
+    workload_close(w, node);
+}
+
+/* A backing file that is a bit shorter than the image or as long as it may get. */
+static void make_base(struct workload *w, int i)
+{
+    struct base *base = &w->bases[i];
+    int64_t sectors = rng_percent(&w->rng, 50) ? MAX(1, w->size / SECTOR * 2 / 3) : w->sectors;
+    g_autofree uint8_t *bytes = g_malloc((gsize)sectors * SECTOR);
+    base->disk = FIRST_BASE + i;
+    base->size = sectors * SECTOR;
+    base->format = rng_percent(&w->rng, 70) ? "raw" : "qcow2";
+    base->stamps = g_new0(uint64_t, (gsize)w->sectors);
+    for (int64_t k = 0; k < sectors; k++) {
+        base->stamps[k] = UINT64_C(0xbac0000000000000) + ((uint64_t)i << 32) + (uint64_t)k;
+        stamp_fill(bytes + k * SECTOR, base->stamps[k]);
     }
-    ram_set(&ram_disks[BACKING], bytes, sectors * SECTOR);
+    write_base(w, base, bytes);
+    base->history = history_new(w->sectors, base->size, base->stamps);
 }
 
 /* ---- guests ---- */
@@ -179,7 +214,7 @@ static void co_do_discard(struct worker *worker, int64_t offset, int64_t length)
     int64_t begin = begin_operation();
     must(w, "discard", node_co_discard(w->node, offset, length));
     for (int64_t i = offset / SECTOR; i < (offset + length) / SECTOR; i++)
-        history_write(w->history, i, w->beneath[i], begin, position(w), HISTORY_LOOSE);
+        history_write(w->history, i, workload_beneath(w)[i], begin, position(w), HISTORY_LOOSE);
 }
 
 static void co_do_zero(struct worker *worker, int64_t offset, int64_t length)
@@ -247,7 +282,7 @@ static void do_round(struct workload *w, int64_t most)
     } while (busy);
 }
 
-static void reopen(struct workload *w)
+void workload_reopen(struct workload *w)
 {
     int64_t begin = begin_operation();
     workload_close(w, w->node);
@@ -265,7 +300,7 @@ static void run_rounds(struct workload *w)
         for (int64_t n = w->setup->changes ? rng_between(&w->rng, 0, 3) : 0; n > 0; n--)
             changes_do_one(w);
         if (rng_percent(&w->rng, 15))
-            reopen(w);
+            workload_reopen(w);
     }
 }
 
@@ -273,7 +308,9 @@ static void run_rounds(struct workload *w)
 static void run_recorded(struct workload *w)
 {
     w->cuts = cuts_record();
-    ram_disks[TOP].shake = ram_disks[BACKING].shake = &w->rng;
+    ram_disks[TOP].shake = &w->rng;
+    for (int i = 0; i < BASES; i++)
+        ram_disks[w->bases[i].disk].shake = &w->rng;
     w->node = workload_open(w, TOP, NODE_RDWR);
     run_rounds(w);
     int64_t begin = begin_operation();
@@ -319,30 +356,48 @@ void workload_run(struct workload *w)
     w->size = w->cluster > 64 * KiB ? 2 * w->cluster
                                     : align_up(rng_between(&w->rng, SECTOR, most), SECTOR);
     w->sectors = w->size / SECTOR + (w->cluster > 64 * KiB ? 512 : MAX_SECTORS);
-    w->backing = rng_percent(&w->rng, 50);
-    make_backing(w);
+    w->nothing = g_new0(uint64_t, (gsize)w->sectors);
+    for (int i = 0; i < BASES; i++)
+        make_base(w, i);
+    w->backing = rng_percent(&w->rng, 50) ? &w->bases[0] : NULL;
     create_image(w);
     prefill(w);
     run_recorded(w);
 }
 
-/* What the image has of snapshots belongs to the history from its beginning. */
-static void carry_snapshots(struct workload *w, struct blk_node *node)
+/* The snapshots of the image that `node` shows, read-only, are part of its history. */
+static void take_over_snapshots(struct workload *w, struct blk_node *node)
 {
     GError *error = NULL;
-    GArray *list = node_snapshot_list(node, &error);
-    if (!list)
-        workload_fail(w, "list of snapshots: %s", error->message);
-    for (guint i = 0; i < list->len; i++) {
-        const struct blk_snapshot *s = &g_array_index(list, struct blk_snapshot, i);
-        struct blk_node *view = workload_open(w, TOP, 0);
-        if (!node_snapshot_do(view, SNAPSHOT_LOAD, s->id, &error))
-            workload_fail(w, "snapshot %s: %s", s->name, error->message);
-        g_autofree uint64_t *stamps = workload_read(w, view);
-        history_snapshot_add(w->history, s->name, node_size(view), stamps, -1, -1);
-        workload_close(w, view);
+    GArray *list = node_snapshot_list(node, NULL);
+    for (guint i = 0; list && i < list->len; i++) {
+        const char *name = g_array_index(list, struct blk_snapshot, i).name;
+        if (!node_snapshot_do(node, SNAPSHOT_LOAD, name, &error))
+            workload_fail(w, "snapshot %s: %s", name, error->message);
+        g_autofree uint64_t *stamps = workload_read(w, node);
+        history_snapshot_add(w->history, name, node_size(node), stamps, -1, -1);
     }
-    g_array_unref(list);
+    if (list)
+        g_array_unref(list);
+}
+
+static void take_over_base(struct workload *w, struct base *base)
+{
+    struct blk_node *node = workload_open_base(w, base);
+    history_free(base->history);
+    g_free(base->stamps);
+    base->size = node_size(node);
+    base->stamps = workload_read(w, node);
+    base->history = history_new(w->sectors, base->size, base->stamps);
+    workload_close(w, node);
+}
+
+/* Which backing file the header names: "ram:N", or none. */
+static void take_over_backing(struct workload *w)
+{
+    const uint8_t *header = ram_disks[TOP].bytes->data;
+    uint64_t name = load_be64(header + 8);
+    w->backing = name ? &w->bases[header[name + 4] - '0' - FIRST_BASE] : NULL;
 }
 
 void workload_run_again(struct workload *w)
@@ -353,7 +408,10 @@ void workload_run_again(struct workload *w)
     g_autofree uint64_t *stamps = workload_read(w, node);
     w->size = node_size(node);
     w->history = history_new(w->sectors, w->size, stamps);
-    carry_snapshots(w, node);
+    take_over_snapshots(w, node);
+    for (int i = 0; i < BASES; i++)
+        take_over_base(w, &w->bases[i]);
+    take_over_backing(w);
     workload_close(w, node);
     w->generation++;
     run_recorded(w);
@@ -364,7 +422,11 @@ void workload_done(struct workload *w)
     graph_free(w->graph);
     loop_free(w->loop);
     g_free(w->drivers);
-    g_free(w->beneath);
+    g_free(w->nothing);
+    for (int i = 0; i < BASES; i++) {
+        g_free(w->bases[i].stamps);
+        history_free(w->bases[i].history);
+    }
     history_free(w->history);
     if (w->cuts)
         cuts_free(w->cuts);

@@ -13,6 +13,7 @@
 #include "base/co-lock.h"
 #include "base/loop.h"
 #include "libblock/libblock.h"
+#include "tests/model/changes.h"
 #include "tests/tools/qcow2-ref.h"
 #include "tests/tools/tally.h"
 
@@ -309,10 +310,39 @@ static void do_grow(struct world *world)
     struct grow grow = {.world = world, .size = align_up(world->size, world->align) + more};
     loop_call(world->loop, grow_co_run, &grow);
     if (grow.ok)
-        world_grow(world, grow.size);
+        world_resize(world, grow.size);
     else if (!world_is_qcow2(world) || !g_error_matches(grow.error, CAIRN_ERROR, ENOTSUP))
         fail(world, "grow: %s", grow.error->message);
     g_clear_error(&grow.error);
+}
+
+static void write_compressed_co_run(void *arg)
+{
+    struct step *step = arg;
+    struct blk_request *request = &step->request;
+    step->result = node_co_write_compressed(step->world->node, request->offset, request->length,
+                                            (struct span){step->iov, 0});
+}
+
+/* Some whole clusters, or up to the end; they can be compressed, or not, or some of them. */
+static void do_write_compressed(struct world *world)
+{
+    int64_t cluster = INT64_C(1) << world->cluster_bits;
+    struct step step = {.world = world};
+    struct blk_request *request = &step.request;
+    request->kind = REQ_WRITE;
+    request->offset = align_down(rng_below(&world->rng, world->size), cluster);
+    request->length = cluster * rng_between(&world->rng, 1, 4);
+    request->length = MIN(request->length, world->size - request->offset);
+    step.buf = g_malloc((gsize)request->length);
+    int noise = (int)rng_below(&world->rng, 60);
+    for (int64_t i = 0; i < request->length; i++)
+        step.buf[i] = noise > 50 || rng_percent(&world->rng, noise) ? (uint8_t)rng_next(&world->rng)
+                                                                    : (uint8_t)noise;
+    split_iov(world, &step);
+    tell(&step);
+    loop_call(world->loop, write_compressed_co_run, &step);
+    absorb(&step);
 }
 
 static void do_one(struct world *world)
@@ -320,9 +350,13 @@ static void do_one(struct world *world)
     int64_t dice = rng_below(&world->rng, 100);
     if (dice < 3)
         world_reopen(world, true);
-    else if (dice < 6)
+    else if (dice < 9 && world_is_qcow2(world))
+        changes_do_one(world);
+    else if (dice < 14 && world_is_qcow2(world))
+        do_write_compressed(world);
+    else if (dice < 17)
         do_grow(world);
-    else if (dice < 12)
+    else if (dice < 23)
         g_assert_cmpint(node_flush(world->node), ==, 0);
     else
         do_batch(world);
@@ -339,7 +373,7 @@ static bool qemu_img(struct world *world, const char *const *argv)
         return false;
     }
     if (status)
-        fail(world, "qemu-img %s: status %d\n%s%s", argv[1], status, output, errors);
+        fail(world, "%s %s: status %d\n%s%s", argv[0], argv[1], status, output, errors);
     return true;
 }
 
@@ -360,6 +394,59 @@ static void verify_with_qemu_img(struct world *world)
     g_unlink(raw);
 }
 
+/* Random writes and zeroes by qemu-io, which the model takes over. */
+static char **qemu_io_script(struct world *world, const char *image)
+{
+    GPtrArray *argv = g_ptr_array_new();
+    g_ptr_array_add(argv, g_strdup("qemu-io"));
+    g_ptr_array_add(argv, g_strdup("-f"));
+    g_ptr_array_add(argv, g_strdup("qcow2"));
+    for (int64_t n = rng_between(&world->rng, 1, 8); n > 0; n--) {
+        int64_t offset, length;
+        int byte = rng_percent(&world->rng, 30) ? 0 : (int)rng_between(&world->rng, 1, 255);
+        pick_range(world, 0, world->size, &offset, &length);
+        g_ptr_array_add(argv, g_strdup("-c"));
+        g_ptr_array_add(
+            argv, byte ? g_strdup_printf("write -P %d %" PRId64 " %" PRId64, byte, offset, length)
+                       : g_strdup_printf("write -z -u %" PRId64 " %" PRId64, offset, length));
+        memset(world->bytes + offset, byte, (size_t)length);
+    }
+    g_ptr_array_add(argv, g_strdup(image));
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}
+
+/* qemu-io writes to the image, which is closed meanwhile, and we read it. */
+static void write_with_qemu_io(struct world *world)
+{
+    g_autofree char *image = g_strdup_printf("%s/sample.qcow2", world->folder), *data = NULL;
+    g_autofree char *program = g_find_program_in_path("qemu-io");
+    g_autoptr(GBytes) bytes = world_image_bytes(world);
+    gsize size;
+    const char *old = g_bytes_get_data(bytes, &size);
+    if (!program)
+        return;
+    g_assert_true(g_file_set_contents(image, old, (gssize)size, NULL));
+    g_auto(GStrv) script = qemu_io_script(world, image);
+    qemu_img(world, (const char *const *)script);
+    g_assert_true(g_file_get_contents(image, &data, &size, NULL));
+    world_set_image_bytes(world, data, size);
+    g_unlink(image);
+}
+
+/* Both ways: it reads what we wrote, and we what it writes then. */
+static void verify_with_peer(struct world *world)
+{
+    GError *error = NULL;
+    verify_with_qemu_img(world);
+    world_must(world, node_close(world->node, &error), error, "close");
+    write_with_qemu_io(world);
+    world->node = world_open(world, 0, 0);
+    verify_contents(world);
+    changes_verify_snapshots(world);
+    verify_image(world);
+}
+
 void sequence_run(enum world_family family, uint64_t seed, const char *folder, bool sample)
 {
     struct world world;
@@ -375,10 +462,11 @@ void sequence_run(enum world_family family, uint64_t seed, const char *folder, b
     verify_map(&world);
     world_reopen(&world, false);
     verify_contents(&world);
+    changes_verify_snapshots(&world);
     if (world_is_qcow2(&world))
         verify_image(&world);
     if (world_is_qcow2(&world) && sample && (!world.depth || world.kind == WORLD_QCOW2_FILE))
-        verify_with_qemu_img(&world);
+        verify_with_peer(&world);
     world_done(&world);
 }
 
@@ -421,6 +509,7 @@ static void test_sequences(void)
     }
     remove_folder(folder);
     tally_print("sequences", run.count);
+    changes_print();
 }
 
 /* A slice for every day, or the whole suite's count; tests/shards asks for its own. */

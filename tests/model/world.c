@@ -91,6 +91,8 @@ static json_t *create_options(struct world *world, int layer, int depth)
     snprintf(text, sizeof(text), "%d", world->refcount_bits);
     json_object_set_new(options, "refcount_bits", json_string(text));
     json_object_set_new(options, "compat", json_string(world->version == 2 ? "v2" : "v3"));
+    if (world->version == 3 && rng_percent(&world->rng, 20))
+        json_object_set_new(options, "lazy_refcounts", json_string("on"));
     if (layer < depth) {
         g_autofree char *below = layer_name(world, layer + 1);
         json_object_set_new(options, "backing_file", json_string(below));
@@ -108,7 +110,20 @@ static void create(struct world *world, const char *name, int64_t size, json_t *
     json_decref(options);
 }
 
-static struct blk_node *open_layer(struct world *world, int layer, bool writable)
+/* Now and then caches that hold next to nothing, and discards that keep their clusters. */
+static json_t *open_options(struct rng *rng)
+{
+    json_t *options = json_object();
+    if (rng_percent(rng, 30))
+        json_object_update_new(options, json_pack("{s:s, s:s, s:s}", "l2-cache-size", "512",
+                                                  "l2-cache-entry-size", "512",
+                                                  "refcount-cache-size", "512"));
+    if (rng_percent(rng, 20))
+        json_object_set_new(options, "discard-no-unref", json_string("on"));
+    return options;
+}
+
+struct blk_node *world_open(struct world *world, int layer, uint32_t flags)
 {
     g_autofree char *name = layer_name(world, layer);
     GError *error = NULL;
@@ -118,12 +133,11 @@ static struct blk_node *open_layer(struct world *world, int layer, bool writable
                             "offset", (json_int_t)SLICE_OFFSET, "size", (json_int_t)world->size);
     if (options)
         options = json_unflatten(options, &error);
-    else if (world_is_qcow2(world) && rng_percent(&world->rng, 30))
-        options = json_pack("{s:s, s:s, s:s}", "l2-cache-size", "512", "l2-cache-entry-size", "512",
-                            "refcount-cache-size", "512");
-    struct blk_node *node = node_open(world->graph, world->kind == WORLD_RAW_SLICE ? NULL : name,
-                                      world_is_qcow2(world) ? "qcow2" : "raw", options,
-                                      writable ? NODE_RDWR : 0, &error);
+    else if (world_is_qcow2(world))
+        options = open_options(&world->rng);
+    struct blk_node *node =
+        node_open(world->graph, world->kind == WORLD_RAW_SLICE ? NULL : name,
+                  world_is_qcow2(world) ? "qcow2" : "raw", options, flags, &error);
     json_decref(options);
     world_must(world, node, error, "open");
     return node;
@@ -158,7 +172,7 @@ static void build_chain(struct world *world)
                world_is_qcow2(world) ? create_options(world, layer, world->depth) : NULL);
         if (layer == TOP)
             world->beneath = g_memdup2(bytes, (gsize)size);
-        struct blk_node *node = open_layer(world, layer, true);
+        struct blk_node *node = world_open(world, layer, NODE_RDWR);
         scribble(world, node, bytes, size);
         GError *error = NULL;
         world_must(world, node_close(node, &error), error, "close");
@@ -174,12 +188,12 @@ static void compress(struct world *world)
 {
     GError *error = NULL;
     g_autofree char *name = layer_name(world, TOP), *copy = layer_name(world, SOURCE);
-    struct blk_node *source = open_layer(world, TOP, false);
+    struct blk_node *source = world_open(world, TOP, 0);
     json_t *options = create_options(world, TOP, 0);
     if (world->version == 3 && rng_percent(&world->rng, 50))
         json_object_set_new(options, "compression_type", json_string("zstd"));
     create(world, copy, world->size, options);
-    struct blk_node *target = open_layer(world, SOURCE, true);
+    struct blk_node *target = world_open(world, SOURCE, NODE_RDWR);
     struct convert_args args = {.sources = &source,
                                 .source_count = 1,
                                 .target = target,
@@ -198,6 +212,14 @@ static void compress(struct world *world)
         ram_set(&ram_disks[TOP], ram_disks[SOURCE].bytes->data, ram_disks[SOURCE].bytes->len);
 }
 
+static void snapshot_free(void *arg)
+{
+    struct world_snapshot *snapshot = arg;
+    g_free(snapshot->name);
+    g_free(snapshot->bytes);
+    g_free(snapshot);
+}
+
 void world_init(struct world *world, enum world_family family, uint64_t seed, const char *folder)
 {
     *world = (struct world){.seed = seed, .rng = {seed}, .folder = g_strdup(folder)};
@@ -213,7 +235,8 @@ void world_init(struct world *world, enum world_family family, uint64_t seed, co
     build_chain(world);
     if (world->compressed)
         compress(world);
-    world->node = open_layer(world, TOP, true);
+    world->node = world_open(world, TOP, NODE_RDWR);
+    world->snapshots = g_ptr_array_new_with_free_func(snapshot_free);
     for (int i = 0; i <= world->depth; i++)
         ram_disks[i].shake = &world->rng;
 }
@@ -222,15 +245,25 @@ void world_reopen(struct world *world, bool writable)
 {
     GError *error = NULL;
     world_must(world, node_close(world->node, &error), error, "close");
-    world->node = open_layer(world, TOP, writable);
+    world->node = world_open(world, TOP, writable ? NODE_RDWR : 0);
 }
 
-void world_grow(struct world *world, int64_t size)
+static uint8_t *resized(uint8_t *bytes, int64_t old_size, int64_t size)
 {
-    world->bytes = g_realloc(world->bytes, (gsize)size);
-    world->beneath = g_realloc(world->beneath, (gsize)size);
-    memset(world->bytes + world->size, 0, (size_t)(size - world->size));
-    memset(world->beneath + world->size, 0, (size_t)(size - world->size));
+    bytes = g_realloc(bytes, (gsize)size);
+    if (size > old_size)
+        memset(bytes + old_size, 0, (size_t)(size - old_size));
+    return bytes;
+}
+
+void world_resize(struct world *world, int64_t size)
+{
+    struct blk_node *backing = node_backing(world->node);
+    int64_t old = world->size, end = backing ? MIN(node_size(backing), size) : 0;
+    world->bytes = resized(world->bytes, old, size);
+    world->beneath = resized(world->beneath, old, size);
+    if (old < end)
+        g_assert_cmpint(node_read(backing, old, end - old, world->beneath + old), ==, 0);
     world->size = size;
 }
 
@@ -246,6 +279,15 @@ GBytes *world_image_bytes(struct world *world)
     return g_bytes_new_take(contents, length);
 }
 
+void world_set_image_bytes(struct world *world, const char *bytes, gsize size)
+{
+    g_autofree char *name = layer_name(world, TOP);
+    if (g_str_has_prefix(name, "ram:"))
+        ram_set(&ram_disks[TOP], bytes, (int64_t)size);
+    else
+        g_assert_true(g_file_set_contents(name, bytes, (gssize)size, NULL));
+}
+
 void world_done(struct world *world)
 {
     GError *error = NULL;
@@ -257,4 +299,5 @@ void world_done(struct world *world)
     g_free(world->folder);
     g_free(world->bytes);
     g_free(world->beneath);
+    g_ptr_array_unref(world->snapshots);
 }

@@ -25,6 +25,13 @@ enum world_kind {
     WORLD_KINDS,
 };
 
+/* A snapshot inside the image, as the model remembers it. */
+struct world_snapshot {
+    char *name;
+    int64_t size;
+    uint8_t *bytes;
+};
+
 struct world {
     uint64_t seed;
     struct rng rng;
@@ -40,8 +47,10 @@ struct world {
 
     struct blk_node *node;
     int64_t size;
-    uint8_t *bytes;   /* what the image reads as */
-    uint8_t *beneath; /* what its backing file reads as there; zeroes without one */
+    uint8_t *bytes;       /* what the image reads as */
+    uint8_t *beneath;     /* what its backing file reads as there; zeroes without one */
+    GPtrArray *snapshots; /* struct world_snapshot */
+    int names;            /* of snapshots, so far */
 };
 
 /* Chooses a world of `family` and makes its image. Aborts the test on an error. */
@@ -60,8 +69,14 @@ void world_reopen(struct world *world, bool writable);
 /* The whole image file as it is now, for checkers. */
 GBytes *world_image_bytes(struct world *world);
 
-/* Grows the model to `size`, zero-filled. */
-void world_grow(struct world *world, int64_t size);
+/* Replaces the image file, which is closed. */
+void world_set_image_bytes(struct world *world, const char *bytes, gsize size);
+
+/* Gives the model another size; what is new is zero, and covers what the backing file has there. */
+void world_resize(struct world *world, int64_t size);
+
+/* Opens the image of layer 0, 1, ... as the world has it. */
+struct blk_node *world_open(struct world *world, int layer, uint32_t flags);
 
 /* Ends the run with a message when `error` is set. */
 void world_must(struct world *world, bool ok, GError *error, const char *what);

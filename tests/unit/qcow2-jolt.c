@@ -14,6 +14,9 @@ static int jolt_co_begin(struct blk_node *node, enum jolt_kind kind)
     while (turns-- > 0) {
         loop_co_relax();
     }
+    while (jolt->hold_at[kind] == number) {
+        loop_co_relax();
+    }
     int64_t at = jolt->fail_at[kind];
     return at && number >= at && number < at + jolt->fail_times ? jolt->error : 0;
 }

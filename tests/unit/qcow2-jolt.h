@@ -13,6 +13,7 @@ enum jolt_kind { JOLT_READ, JOLT_WRITE, JOLT_FLUSH, JOLT_KINDS };
 struct jolt {
     GRand *rand;                 /* NULL: nothing is suspended */
     int64_t count[JOLT_KINDS];   /* requests so far */
+    int64_t hold_at[JOLT_KINDS]; /* which one waits until this is another number; 0: none */
     int64_t fail_at[JOLT_KINDS]; /* which one fails, from 1; 0: none */
     int fail_times;              /* how many in a row */
     int error;                   /* the -errno */
