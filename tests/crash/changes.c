@@ -141,7 +141,7 @@ static bool grow(struct workload *w)
 {
     static const char *const modes[] = {"off", "off", "off", "metadata", "falloc", "full"};
     int64_t room = w->sectors - w->size / SECTOR;
-    int64_t most = w->cluster > 64 * KiB ? room : MIN(room, 64);
+    int64_t most = w->cluster > 64 * KiB || w->setup->wide ? room : MIN(room, 64);
     const char *mode = modes[rng_below(&w->rng, w->cluster > 64 * KiB ? 3 : G_N_ELEMENTS(modes))];
     return room > 0 && resize_to(w, w->size + rng_between(&w->rng, 1, most) * SECTOR, mode);
 }

@@ -57,15 +57,16 @@ static void test_setup(gconstpointer data)
 int main(int argc, char **argv)
 {
     static const struct setup setups[] = {
-        {9, true, 1, 27},  {9, false, 1, 10},  {9, false, 5, 8},  {9, true, 5, 5},
-        {12, true, 1, 15}, {12, false, 5, 10}, {16, true, 1, 12}, {16, false, 5, 8},
-        {21, true, 1, 3},  {21, false, 1, 2},
+        {9, true, 1, 25, false},   {9, false, 1, 10, false}, {9, false, 5, 8, false},
+        {9, true, 5, 5, false},    {9, true, 1, 2, true},    {12, true, 1, 15, false},
+        {12, false, 5, 10, false}, {16, true, 1, 12, false}, {16, false, 5, 8, false},
+        {21, true, 1, 3, false},   {21, false, 1, 2, false},
     };
     g_test_init(&argc, &argv, NULL);
     oracle = oracle_new();
     for (size_t i = 0; i < G_N_ELEMENTS(setups); i++) {
         g_autofree char *name = g_strdup_printf(
-            "/crash/cluster-%d%s%s", 1 << setups[i].cluster_bits,
+            "/crash/cluster-%d%s%s%s", 1 << setups[i].cluster_bits, setups[i].wide ? "-wide" : "",
             setups[i].changes ? "-changes" : "", setups[i].workers > 1 ? "-parallel" : "");
         g_test_add_data_func(name, &setups[i], test_setup);
     }

@@ -12,7 +12,7 @@
 #include "tests/crash/changes.h"
 #include "tests/tools/ram.h"
 
-enum { MAX_SECTORS = 256, MAX_WORKERS = 8 };
+enum { MAX_SECTORS = 256, CROWD_SECTORS = 1024, WIDE_SECTORS = 9 * 1024, MAX_WORKERS = 8 };
 
 /* One of the guests of a workload. */
 struct worker {
@@ -93,10 +93,12 @@ static void create_image(struct workload *w)
 {
     struct rng *rng = &w->rng;
     GError *error = NULL;
-    w->v2 = rng_percent(rng, 20);
+    w->v2 = !w->setup->wide && rng_percent(rng, 20);
     w->lazy = !w->v2 && rng_percent(rng, 25);
     g_autofree char *cluster = g_strdup_printf("%" PRId64, w->cluster);
-    g_autofree char *bits = g_strdup_printf("%d", w->v2 ? 16 : 1 << rng_below(rng, 7));
+    g_autofree char *bits = g_strdup_printf("%d", w->v2            ? 16
+                                                  : w->setup->wide ? 64
+                                                                   : 1 << rng_below(rng, 7));
     json_t *options =
         json_pack("{s:s, s:s, s:s, s:s}", "cluster_size", cluster, "refcount_bits", bits, "compat",
                   w->v2 ? "v2" : "v3", "lazy_refcounts", w->lazy ? "on" : "off");
@@ -348,14 +350,26 @@ void workload_init(struct workload *w, const struct setup *setup, uint64_t seed)
     w->cluster = INT64_C(1) << setup->cluster_bits;
 }
 
+static void choose_size(struct workload *w)
+{
+    bool crowd = w->setup->workers > 1 && w->cluster == SECTOR; /* tables are made all the time */
+    int64_t most = crowd ? CROWD_SECTORS : MIN(MAX(2 * w->cluster / SECTOR, 128), MAX_SECTORS);
+    int64_t sectors = rng_between(&w->rng, 1, most);
+    w->sectors = sectors + MAX_SECTORS;
+    if (w->cluster > 64 * KiB) {
+        sectors = 2 * w->cluster / SECTOR;
+        w->sectors = sectors + 512;
+    } else if (w->setup->wide) {
+        w->sectors = WIDE_SECTORS;
+    }
+    w->size = sectors * SECTOR;
+}
+
 void workload_run(struct workload *w)
 {
-    int64_t most = MIN(MAX(2 * w->cluster, 64 * KiB), MAX_SECTORS * SECTOR);
     for (int i = 0; i < RAM_DISKS; i++)
         ram_reset(i);
-    w->size = w->cluster > 64 * KiB ? 2 * w->cluster
-                                    : align_up(rng_between(&w->rng, SECTOR, most), SECTOR);
-    w->sectors = w->size / SECTOR + (w->cluster > 64 * KiB ? 512 : MAX_SECTORS);
+    choose_size(w);
     w->nothing = g_new0(uint64_t, (gsize)w->sectors);
     for (int i = 0; i < BASES; i++)
         make_base(w, i);

@@ -23,6 +23,7 @@ struct setup {
     bool changes; /* of the image as a whole, between the rounds */
     int workers;  /* guests at once, each on a stretch of its own */
     int share;    /* of all states, in percent */
+    bool wide;    /* refcounts so wide, and a disk so large, that the refcount table grows */
 };
 
 /* A disk that may be the backing file, now or after a rebase. */
