@@ -196,8 +196,6 @@ static bool empty(struct workload *w)
 {
     struct call call = {.node = w->node};
     int64_t begin = ram_mark(&ram_disks[TOP]);
-    if (pick_snapshot(w))
-        return false;
     loop_call(w->loop, empty_co_run, &call);
     if (!done(w, "empty", call.ok, call.error))
         return false;

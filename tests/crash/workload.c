@@ -294,8 +294,32 @@ void workload_reopen(struct workload *w)
 
 /* ---- the whole ---- */
 
+static void fill_wide_co_run(void *arg)
+{
+    struct worker *all = arg;
+    co_do_write(all, 0, all->w->size);
+    co_do_flush(all->w);
+}
+
+/* Data all over a disk that was small when its refcount table was made. */
+static void fill_wide(struct workload *w)
+{
+    struct worker all = {w, 0, w->sectors, 0};
+    int64_t begin = begin_operation(), old = w->size / SECTOR;
+    GError *error = NULL;
+    if (!node_resize(w->node, w->sectors * SECTOR, "off", &error))
+        workload_fail(w, "growing: %s", error->message);
+    w->size = w->sectors * SECTOR;
+    for (int64_t i = old; i < w->sectors; i++)
+        history_write(w->history, i, 0, begin, position(w), HISTORY_DURABLE);
+    history_resize(w->history, w->size, begin, position(w));
+    loop_call(w->loop, fill_wide_co_run, &all);
+}
+
 static void run_rounds(struct workload *w)
 {
+    if (w->setup->wide && !w->generation)
+        fill_wide(w);
     int64_t rounds = w->setup->changes ? rng_between(&w->rng, 1, 5) : 1;
     for (int64_t i = 0; i < rounds; i++) {
         do_round(w, w->setup->changes ? 6 : 40);

@@ -150,8 +150,6 @@ static bool amend(struct world *world)
 static bool empty(struct world *world)
 {
     GError *error = NULL;
-    if (world->snapshots->len)
-        return false;
     bool ok = node_empty(world->node, &error);
     if (!done(world, "empty", ok, error))
         return false;
