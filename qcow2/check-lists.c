@@ -116,7 +116,7 @@ int check_co_walk_snapshots(struct check *c)
         }
     }
     c->snapshots_length = next - h->snapshots_offset;
-    if (end > c->file_size) {
+    if (h->snapshots && end > c->file_size) {
         c->blind = true;
         if (c->out->corruptions == before && end < c->file_size + c->image->cluster_size) {
             check_say(c, "ERROR the snapshot table is cut off by the end of the file");

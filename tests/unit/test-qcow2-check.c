@@ -169,6 +169,19 @@ static void test_bits_are_cleared(void)
     model_stop(&m);
 }
 
+/* A place for snapshots says nothing where there are none: leaks are mended all the same. */
+static void test_no_snapshots(void)
+{
+    struct damage leak = {"", L2, 0, 0, 8, 0, 0, 0, 0, 0};
+    struct blk_check found;
+    struct model m;
+    damage_start(&m, &leak);
+    patch(&m, 64, UINT64_C(1) << 50, 8);
+    g_assert_true(check(&m, CHECK_FIX_LEAKS, &found));
+    g_assert_cmpint(found.leaks_fixed, ==, 1);
+    model_stop(&m);
+}
+
 /* What cannot be mended keeps its mark. */
 static void test_corrupt_bit_stays(void)
 {
@@ -424,6 +437,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &damages[i], test_damage);
     }
     g_test_add_func("/qcow2/check/bits-are-cleared", test_bits_are_cleared);
+    g_test_add_func("/qcow2/check/no-snapshots", test_no_snapshots);
     g_test_add_func("/qcow2/check/corrupt-bit-stays", test_corrupt_bit_stays);
     g_test_add_func("/qcow2/check/dirty-is-repaired", test_dirty_is_repaired);
     g_test_add_func("/qcow2/check/shared-with-metadata", test_shared_with_metadata);
