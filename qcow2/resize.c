@@ -1,8 +1,8 @@
 /*
- * Growing. A larger L1 table is written elsewhere, made durable, and then the
- * header moves to it and to the new size in one write; the old table's clusters
- * go the way of all freed clusters. New guest space reads as zero: where a backing
- * file is longer than the disk was, that needs zero clusters.
+ * Growing; shrinking is in shrink.c. A larger L1 table is written elsewhere, made durable, and then
+ * the header moves to it and to the new size in one write; the old table's clusters go the way of
+ * all freed clusters. New guest space reads as zero: where a backing file is longer than the disk
+ * was, that needs zero clusters.
  */
 #include "qcow2/resize.h"
 
@@ -11,8 +11,12 @@
 
 #include "qcow2/alloc.h"
 #include "qcow2/commit.h"
+#include "qcow2/preallocate.h"
+#include "qcow2/shrink.h"
 #include "qcow2/write.h"
 #include "qcow2/zero.h"
+
+enum { SECTOR = 512 };
 
 /* A larger L1 table that is not in use yet. */
 struct larger_l1 {
@@ -151,13 +155,18 @@ static bool check_resize(struct blk_node *node, int64_t size, const char *preall
                          GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
-    if (preallocation && strcmp(preallocation, "off")) {
-        return error_set(error, ENOTSUP,
-                         "growing a qcow2 image with preallocation=%s is not supported yet",
-                         preallocation);
+    const char *const modes[] = {"off", "metadata", "falloc", "full", NULL};
+    if (!g_strv_contains(modes, preallocation)) {
+        return error_set(error, EINVAL, "Invalid preallocation mode '%s'", preallocation);
     }
-    if (size < node->size) {
-        return error_set(error, ENOTSUP, "shrinking qcow2 images is not supported yet");
+    if (size < node->size && strcmp(preallocation, "off")) {
+        return error_set(error, EINVAL, "Preallocation can only be used for growing images");
+    }
+    if (size % SECTOR) {
+        return error_set(error, EINVAL, "The new size must be a multiple of %d", SECTOR);
+    }
+    if (image->header.snapshots && image->header.version < 3) {
+        return error_set(error, ENOTSUP, "Can't resize a v2 image which has snapshots");
     }
     return qcow2_l1_entries(size, image->cluster_bits) >= 0 ||
            error_set(error, EFBIG,
@@ -166,7 +175,7 @@ static bool check_resize(struct blk_node *node, int64_t size, const char *preall
                      size, image->cluster_size);
 }
 
-static int co_grow(struct blk_node *node, int64_t size)
+static int co_grow(struct blk_node *node, int64_t size, const char *preallocation)
 {
     struct qcow2_image *image = qcow2_image(node);
     int64_t old_size = node->size;
@@ -178,6 +187,9 @@ static int co_grow(struct blk_node *node, int64_t size)
     }
     node->size = size;
     ret = co_hide_old(node, old_size, size);
+    if (!ret && strcmp(preallocation, "off")) {
+        ret = qcow2_co_preallocate(image, old_size, size, preallocation);
+    }
     ret = ret ? ret : qcow2_co_commit(image);
     ret = ret ? ret : node_co_flush(node->file);
     if (ret) {
@@ -189,12 +201,30 @@ static int co_grow(struct blk_node *node, int64_t size)
     return image->broken;
 }
 
+/* What was prepared behind the disk, or is VM state there, must not become part of it. */
+static bool co_clear_behind(struct qcow2_image *image, GError **error)
+{
+    return image->broken || qcow2_co_shrink(image, image->node->size, error);
+}
+
 bool qcow2_co_resize(struct blk_node *node, int64_t size, const char *preallocation, GError **error)
 {
+    struct qcow2_image *image = qcow2_image(node);
+    preallocation = preallocation ? preallocation : "off";
     if (!check_resize(node, size, preallocation, error)) {
         return false;
     }
-    int ret = size > node->size ? co_grow(node, size) : 0;
-    return !ret || error_set_errno(error, -ret, "could not grow '%s' to %" PRId64 " bytes",
-                                   node_filename(node), size);
+    if (size <= node->size) {
+        return size == node->size || qcow2_co_shrink(image, size, error);
+    }
+    if (qcow2_has_vmstate(image) && !co_clear_behind(image, error)) {
+        return false;
+    }
+    int ret = co_grow(node, size, preallocation);
+    if (ret) {
+        co_clear_behind(image, NULL);
+        return error_set_errno(error, -ret, "could not grow '%s' to %" PRId64 " bytes",
+                               node_filename(node), size);
+    }
+    return true;
 }

@@ -1,7 +1,7 @@
 /*
  * A snapshot is a second L1 table over the same clusters, with the size of the
  * disk and the time. Each action computes the tables as they shall be and counts
- * what they refer to, in one transaction (txn.h):
+ * what they refer to, in one change of the image (change.h):
  *
  *     create   everything active is counted once more; both L1 tables are alike
  *     apply    the active tree is let go, the snapshot's is counted once more
@@ -16,100 +16,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "qcow2/change.h"
 #include "qcow2/snapshots.h"
-#include "qcow2/tree.h"
 #include "qcow2/vmstate.h"
 
 #define NS_PER_S INT64_C(1000000000)
-
-bool qcow2_txn_error(const struct qcow2_txn *txn, int ret, const char *verb, GError **error)
-{
-    const char *name = node_filename(txn->image->node);
-    if (ret == -EOVERFLOW) {
-        return error_set(error, EINVAL,
-                         "could not %s '%s': refcounts of %d bits cannot count another reference "
-                         "to a cluster ('amend -o refcount_bits=16' makes them wider)",
-                         verb, name, 1 << txn->image->header.refcount_order);
-    }
-    if (ret == -EIO && txn->problem) {
-        return error_set(error, EIO,
-                         "could not %s '%s': the image has %s (0x%" PRIx64
-                         "); it needs a repair ('check -r all')",
-                         verb, name, txn->problem, txn->where);
-    }
-    return error_set_errno(error, -ret, "could not %s '%s'", verb, name);
-}
-
-/* ---- states ---- */
-
-static GArray *copy_list(const GArray *list)
-{
-    GArray *copy = qcow2_snapshots_new();
-    for (guint i = 0; i < list->len; i++) {
-        struct qcow2_snapshot s;
-        qcow2_snapshot_copy(&g_array_index(list, struct qcow2_snapshot, i), &s);
-        g_array_append_val(copy, s);
-    }
-    return copy;
-}
-
-/* A state with an empty L1 table of `entries`, and the snapshots as they are. */
-static int state_init(const struct qcow2_image *image, int64_t entries, int64_t size,
-                      struct qcow2_state *state)
-{
-    entries = max_i64(entries, 1);
-    *state = (struct qcow2_state){.l1 = g_try_malloc0((gsize)(entries + 1) * 8),
-                                  .l1_entries = entries,
-                                  .size = size,
-                                  .snapshots = copy_list(image->snapshots)};
-    return state->l1 ? 0 : -ENOMEM;
-}
-
-static void state_done(struct qcow2_state *state)
-{
-    g_free(state->l1);
-    if (state->snapshots) {
-        g_array_unref(state->snapshots);
-    }
-}
-
-/* Everything that an action works on. */
-struct action {
-    struct qcow2_txn txn;
-    struct qcow2_tree tree;
-    struct qcow2_state state;
-};
-
-static int co_begin(struct blk_node *node, int64_t entries, int64_t size, struct action *a)
-{
-    struct qcow2_image *image = qcow2_image(node);
-    *a = (struct action){.txn = {.image = image}};
-    int ret = qcow2_txn_co_begin(image, &a->txn);
-    if (ret) {
-        return ret;
-    }
-    ret = qcow2_tree_init(&a->tree, &a->txn);
-    ret = ret ? ret : state_init(image, entries, size, &a->state);
-    if (ret) {
-        qcow2_txn_co_abort(&a->txn);
-        qcow2_tree_done(&a->tree);
-        state_done(&a->state);
-    }
-    return ret;
-}
-
-/* Finishes the action, or gives it up when `ret` says that it failed. */
-static bool co_end(struct action *a, int ret, bool discard, const char *verb, GError **error)
-{
-    if (ret) {
-        qcow2_txn_co_abort(&a->txn);
-    } else {
-        ret = qcow2_txn_co_finish(&a->txn, &a->state, discard);
-    }
-    qcow2_tree_done(&a->tree);
-    state_done(&a->state);
-    return !ret || qcow2_txn_error(&a->txn, ret, verb, error);
-}
 
 /* ---- list ---- */
 
@@ -175,7 +86,7 @@ static bool check_create(struct blk_node *node, const struct blk_snapshot *wante
 }
 
 /* Fills both L1 tables: the state's, and the snapshot's in `l1`. */
-static int co_share_active(struct action *a, uint64_t *l1)
+static int co_share_active(struct qcow2_change *a, uint64_t *l1)
 {
     const struct qcow2_image *image = a->txn.image;
     int64_t vm_index = qcow2_vmstate_index(image, image->header.size);
@@ -191,7 +102,7 @@ static int co_share_active(struct action *a, uint64_t *l1)
     return ret;
 }
 
-static int co_write_snapshot_l1(struct action *a, const uint64_t *l1, int64_t entries,
+static int co_write_snapshot_l1(struct qcow2_change *a, const uint64_t *l1, int64_t entries,
                                 int64_t *ret_offset)
 {
     const struct qcow2_image *image = a->txn.image;
@@ -209,8 +120,8 @@ static int co_write_snapshot_l1(struct action *a, const uint64_t *l1, int64_t en
     return ret;
 }
 
-static void append_snapshot(struct action *a, const struct blk_snapshot *wanted, int64_t l1_offset,
-                            int64_t l1_entries)
+static void append_snapshot(struct qcow2_change *a, const struct blk_snapshot *wanted,
+                            int64_t l1_offset, int64_t l1_entries)
 {
     const struct qcow2_image *image = a->txn.image;
     struct qcow2_snapshot s = {
@@ -231,27 +142,27 @@ static void append_snapshot(struct action *a, const struct blk_snapshot *wanted,
 static bool co_create(struct blk_node *node, const struct blk_snapshot *wanted, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
-    struct action a;
+    struct qcow2_change a;
     if (!check_create(node, wanted, error)) {
         return false;
     }
     int64_t entries = max_i64(image->header.l1_entries, 1), offset = 0;
-    int ret = co_begin(node, entries, image->header.size, &a);
+    int ret = qcow2_change_co_begin(image, entries, image->header.size, &a);
     if (ret) {
-        return qcow2_txn_error(&a.txn, ret, "snapshot", error);
+        return qcow2_change_error(&a, ret, "snapshot", error);
     }
     uint64_t *l1 = g_try_malloc0((gsize)entries * 8);
     ret = l1 ? co_share_active(&a, l1) : -ENOMEM;
     ret = ret ? ret : co_write_snapshot_l1(&a, l1, entries, &offset);
     g_free(l1);
     append_snapshot(&a, wanted, offset, entries);
-    return co_end(&a, ret, false, "snapshot", error);
+    return qcow2_change_co_end(&a, ret, false, "snapshot", error);
 }
 
 /* ---- apply ---- */
 
 /* The state's L1 table takes the place of the active one. */
-static int co_replace_active(struct action *a, const uint64_t *l1, int64_t snapshot_entries)
+static int co_replace_active(struct qcow2_change *a, const uint64_t *l1, int64_t snapshot_entries)
 {
     const struct qcow2_image *image = a->txn.image;
     int64_t active = image->header.l1_entries;
@@ -287,32 +198,23 @@ static bool co_apply(struct blk_node *node, int index, GError **error)
     int64_t size = s->size < 0 ? image->header.size : s->size;
     int64_t entries = entries_for(image, s, size, error);
     g_autofree uint64_t *l1 = entries < 0 ? NULL : qcow2_co_snapshot_l1(image, s, entries, error);
-    struct action a;
+    struct qcow2_change a;
     if (!l1) {
         return false;
     }
-    int ret = co_begin(node, entries, size, &a);
+    int ret = qcow2_change_co_begin(image, entries, size, &a);
     if (ret) {
-        return qcow2_txn_error(&a.txn, ret, "apply a snapshot of", error);
+        return qcow2_change_error(&a, ret, "apply a snapshot of", error);
     }
     ret = co_replace_active(&a, l1, s->l1_entries);
-    return co_end(&a, ret, ((struct qcow2_options *)node->options)->discard_snapshot,
-                  "apply a snapshot of", error);
+    return qcow2_change_co_end(&a, ret, ((struct qcow2_options *)node->options)->discard_snapshot,
+                               "apply a snapshot of", error);
 }
 
 /* ---- delete ---- */
 
-static int co_drop_tree(struct action *a, const uint64_t *l1, int64_t entries)
-{
-    int ret = 0;
-    for (int64_t i = 0; i < entries && !ret; i++) {
-        ret = l1[i] ? qcow2_tree_co_drop(&a->tree, l1[i]) : 0;
-    }
-    return ret;
-}
-
 /* Active tables whose clusters the snapshot may have shared are marked anew. */
-static int co_mark_active(struct action *a, const uint64_t *l1, int64_t entries)
+static int co_mark_active(struct qcow2_change *a, const uint64_t *l1, int64_t entries)
 {
     const struct qcow2_image *image = a->txn.image;
     int ret = 0;
@@ -331,20 +233,20 @@ static bool co_delete(struct blk_node *node, int index, GError **error)
     const struct qcow2_snapshot *s = qcow2_snapshot_at(image, index);
     g_autofree uint64_t *l1 = qcow2_co_snapshot_l1(image, s, 0, error);
     int64_t entries = s->l1_entries, bytes = entries * 8;
-    struct action a;
+    struct qcow2_change a;
     if (!l1) {
         return false;
     }
-    int ret = co_begin(node, image->header.l1_entries, image->header.size, &a);
+    int ret = qcow2_change_co_begin(image, image->header.l1_entries, image->header.size, &a);
     if (ret) {
-        return qcow2_txn_error(&a.txn, ret, "delete a snapshot of", error);
+        return qcow2_change_error(&a, ret, "delete a snapshot of", error);
     }
-    ret = co_drop_tree(&a, l1, entries);
+    ret = qcow2_change_co_drop(&a, l1, entries);
     ret = ret || !bytes ? ret : qcow2_txn_co_count(&a.txn, s->l1_offset, bytes, false);
     ret = ret ? ret : co_mark_active(&a, l1, entries);
     g_array_remove_index(a.state.snapshots, (guint)index);
-    return co_end(&a, ret, ((struct qcow2_options *)node->options)->discard_snapshot,
-                  "delete a snapshot of", error);
+    return qcow2_change_co_end(&a, ret, ((struct qcow2_options *)node->options)->discard_snapshot,
+                               "delete a snapshot of", error);
 }
 
 /* ---- for amend ---- */
@@ -352,29 +254,29 @@ static bool co_delete(struct blk_node *node, int index, GError **error)
 bool qcow2_co_drop_active(struct blk_node *node, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
-    struct action a;
-    int ret = co_begin(node, image->header.l1_entries, image->header.size, &a);
+    struct qcow2_change a;
+    int ret = qcow2_change_co_begin(image, image->header.l1_entries, image->header.size, &a);
     if (ret) {
-        return qcow2_txn_error(&a.txn, ret, "empty", error);
+        return qcow2_change_error(&a, ret, "empty", error);
     }
-    ret = co_drop_tree(&a, image->l1, image->header.l1_entries);
-    return co_end(&a, ret, true, "empty", error);
+    ret = qcow2_change_co_drop(&a, image->l1, image->header.l1_entries);
+    return qcow2_change_co_end(&a, ret, true, "empty", error);
 }
 
 bool qcow2_co_complete_snapshots(struct blk_node *node, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
-    struct action a;
-    int ret = co_begin(node, image->header.l1_entries, image->header.size, &a);
+    struct qcow2_change a;
+    int ret = qcow2_change_co_begin(image, image->header.l1_entries, image->header.size, &a);
     if (ret) {
-        return qcow2_txn_error(&a.txn, ret, "amend", error);
+        return qcow2_change_error(&a, ret, "amend", error);
     }
     memcpy(a.state.l1, image->l1, (size_t)image->header.l1_entries * 8);
     for (guint i = 0; i < a.state.snapshots->len; i++) {
         struct qcow2_snapshot *s = &g_array_index(a.state.snapshots, struct qcow2_snapshot, i);
         s->size = s->size < 0 ? image->header.size : s->size;
     }
-    return co_end(&a, 0, false, "amend", error);
+    return qcow2_change_co_end(&a, 0, false, "amend", error);
 }
 
 /* ---- load ---- */

@@ -241,13 +241,9 @@ int qcow2_txn_co_take(struct qcow2_txn *txn, int64_t count, int64_t *ret_offset)
 
 /* ---- counting ---- */
 
-static int co_own_block(struct qcow2_txn *txn, int64_t cluster)
+int qcow2_txn_co_move_block(struct qcow2_txn *txn, int64_t block)
 {
-    struct qcow2_image *image = txn->image;
-    int64_t block = block_of(txn, cluster), offset;
-    if (block >= image->reftable_entries || !image->reftable[block]) {
-        return qcow2_txn_problem(txn, "a reference to a cluster with refcount 0", cluster);
-    }
+    int64_t offset;
     if (bitmap_test(txn->moved, block)) {
         return 0;
     }
@@ -255,9 +251,20 @@ static int co_own_block(struct qcow2_txn *txn, int64_t cluster)
     if (ret) {
         return ret;
     }
-    return bitmap_test(txn->moved, block)
-               ? co_set(txn, offset >> image->cluster_bits, 0)
-               : co_move_block(txn, block, offset >> image->cluster_bits);
+    int64_t cluster = offset >> txn->image->cluster_bits;
+    /* Taking the cluster may have moved the block already. */
+    return bitmap_test(txn->moved, block) ? co_set(txn, cluster, 0)
+                                          : co_move_block(txn, block, cluster);
+}
+
+static int co_own_block(struct qcow2_txn *txn, int64_t cluster)
+{
+    struct qcow2_image *image = txn->image;
+    int64_t block = block_of(txn, cluster);
+    if (block >= image->reftable_entries || !image->reftable[block]) {
+        return qcow2_txn_problem(txn, "a reference to a cluster with refcount 0", cluster);
+    }
+    return qcow2_txn_co_move_block(txn, block);
 }
 
 /* Makes txn->place the one of `cluster`; its refcounts may be changed. */

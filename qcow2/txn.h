@@ -42,6 +42,9 @@ int qcow2_txn_co_count(struct qcow2_txn *txn, int64_t offset, int64_t length, bo
 /* The refcount of a cluster, as it will be. */
 int qcow2_txn_co_get(struct qcow2_txn *txn, int64_t cluster, uint64_t *ret_refcount);
 
+/* Gives refcount block `block`, which exists, another place. */
+int qcow2_txn_co_move_block(struct qcow2_txn *txn, int64_t block);
+
 /* Notes what is wrong with the image. Returns -EIO. */
 int qcow2_txn_problem(struct qcow2_txn *txn, const char *problem, int64_t where);
 

@@ -171,8 +171,11 @@ static void test_resize(gconstpointer data)
         model_ask_peer(&m);
     }
     GError *error = NULL;
-    g_assert_false(node_resize(m.node, 512, NULL, &error));
-    g_assert_error(error, CAIRN_ERROR, ENOTSUP);
+    g_assert_false(node_resize(m.node, 512, "full", &error));
+    g_assert_error(error, CAIRN_ERROR, EINVAL);
+    g_clear_error(&error);
+    g_assert_false(node_resize(m.node, 1000, NULL, &error));
+    g_assert_error(error, CAIRN_ERROR, EINVAL);
     g_clear_error(&error);
     model_stop(&m);
 }
