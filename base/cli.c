@@ -156,7 +156,7 @@ static bool parse_words(struct parser *parser, GError **error)
     while (parser->next < parser->argc && !parser->wants_help) {
         const char *word = parser->argv[parser->next++];
         bool parsed = true;
-        if (only_names || word[0] != '-' || !word[1]) {
+        if (only_names || word[0] != '-' || !word[1] || g_ascii_isdigit(word[1])) {
             g_ptr_array_add(parser->names, g_strdup(word));
         } else if (!strcmp(word, "--")) {
             only_names = true;

@@ -45,9 +45,9 @@ struct cli_command {
 enum cli_outcome { CLI_RUN, CLI_HELP, CLI_ERROR };
 
 /* Parses argv[1..argc-1] into `args` (args_size zero bytes on entry; fields get their defaults
- * first). Options and positionals may be mixed in any order, the last of equal options wins, "--"
- * ends options, and the unique beginning of a long option stands for it. *ret_positional is a
- * NULL-terminated array to free with g_strfreev(). */
+ * first). Options and positionals (negative numbers, too) may be mixed in any order, the last of
+ * equal options wins, "--" ends options, and the unique beginning of a long option stands for it.
+ * *ret_positional is a NULL-terminated array to free with g_strfreev(). */
 enum cli_outcome cli_parse(const struct cli_command *command, int argc, char **argv, void *args,
                            char ***ret_positional, GError **error);
 

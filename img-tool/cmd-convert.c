@@ -107,8 +107,6 @@ static const char *find_contradiction(const struct convert_options *o)
         {o->copy_range && o->sparse, "Cannot enable copy offloading when -S is used"},
         {o->skip_broken_bitmaps && !o->bitmaps, "Use of --skip-broken-bitmaps requires --bitmaps"},
         {o->bitmaps, "--bitmaps is not built yet; leave it out to copy the contents alone"},
-        {o->snapshot,
-         "-l (--snapshot) is not built yet; the source's current contents can be read"},
         {o->backing && !o->backing_format && !o->no_create,
          "Use of backing file requires explicit backing format; say it with -F FMT"},
     };
@@ -160,6 +158,9 @@ static bool open_sources(struct conversion *conv, GError **error)
                                       options->image.format, NODE_UNSHARED, error);
         if (!conv->sources[i] || (!options->target_image_opts &&
                                   output_is_source(conv->target_name, conv->sources[i], error))) {
+            return false;
+        }
+        if (!image_load_snapshot(conv->sources[i], options->snapshot, error)) {
             return false;
         }
         int64_t start; /* each source begins on a sector of the target */

@@ -99,7 +99,11 @@ static int snapshot_run(const struct cli_command *command, void *data, char **na
                 session_start(&session, &args->image, error)
             ? image_open(&session, &args->image, names[0], args->image.format, flags, error)
             : NULL;
-    bool done = node && act(node, args, error);
+    if (node && !lists) {
+        image_warn_probed(node, names[0]);
+    }
+    bool done =
+        node && (lists || image_check_guess(node, names[0], error)) && act(node, args, error);
     done = image_close(&node, error) && done;
     session_end(&session);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -4,6 +4,7 @@
 #include "img-tool/image.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -212,6 +213,18 @@ bool image_check_guess(struct blk_node *node, const char *name, GError **error)
                                "'%s' begins as a %s image does, but also has %s, as a raw disk; "
                                "say which it is with -f %s or -f raw",
                                name, node_driver_name(node), doubt, node_driver_name(node));
+}
+
+void image_warn_probed(const struct blk_node *node, const char *name)
+{
+    if (node_was_probed(node) && !strcmp(node_driver_name(node), "raw")) {
+        fprintf(stderr,
+                "WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+                "         Automatically detecting the format is dangerous for raw images, write "
+                "operations on block 0 will be restricted.\n"
+                "         Specify the 'raw' format explicitly to remove the restrictions.\n",
+                name);
+    }
 }
 
 bool image_close(struct blk_node **node, GError **error)

@@ -93,6 +93,9 @@ struct blk_node *image_open(struct session *session, const struct image_args *ar
 struct blk_node *image_open_plain(struct session *session, const char *name, const char *format,
                                   bool image_opts, uint32_t flags, GError **error);
 
+/* Warns when `node` is raw only because nothing else was recognised. */
+void image_warn_probed(const struct blk_node *node, const char *name);
+
 /* Node flags of a cache mode. */
 bool image_cache_flags(const char *cache, uint32_t *flags, GError **error);
 

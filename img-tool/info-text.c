@@ -102,7 +102,7 @@ void info_print_snapshots(const json_t *snapshots, int indent, GString *out)
     if (!json_array_size(snapshots)) {
         return;
     }
-    g_string_append_printf(out, "%*sSnapshot list:\n%*s%-7s %-16s %8s %20s %15s %10s\n", indent, "",
+    g_string_append_printf(out, "%*sSnapshot list:\n%*s%-7s %-16s %8s %19s %15s %10s\n", indent, "",
                            indent, "", "ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT");
     for (size_t i = 0; i < json_array_size(snapshots); i++) {
         const json_t *item = json_array_get(snapshots, i);
@@ -120,7 +120,7 @@ void info_print_snapshots(const json_t *snapshots, int indent, GString *out)
             json_object_get(item, "icount")
                 ? g_strdup_printf("%" G_GINT64_FORMAT, get_integer(item, "icount", 0))
                 : g_strdup("--");
-        g_string_append_printf(out, "%*s%-7s %-16s %8s %20s %15s %10s\n", indent, "", id ? id : "",
+        g_string_append_printf(out, "%*s%-7s %-16s %8s %19s %15s %10s\n", indent, "", id ? id : "",
                                name ? name : "", size, when, clock, icount);
     }
 }

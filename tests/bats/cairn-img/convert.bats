@@ -183,8 +183,6 @@ setup() {
 }
 
 @test "convert refuses by name what is not built" {
-    fails 1 "$CAIRN_IMG" convert -l snap disk.raw copy.raw
-    says "--snapshot"
     fails 1 "$CAIRN_IMG" convert --bitmaps disk.raw copy.raw
     says "--bitmaps"
     fails 1 "$CAIRN_IMG" convert --skip-broken-bitmaps disk.raw copy.raw
