@@ -26,7 +26,15 @@ golden_images() {
     golden_damage flag 0x40000 0000000000050000
     golden_damage past 0x40000 8000001000050000
     golden_damage marked 72 0000000000000003
-    truncate -s %512 lazy.qcow2 # 11.1 shows whole sectors, we show bytes
+    "$qemu" create -q -f qcow2 snap.qcow2 10M
+    "$io" -c 'write -q -P 7 1M 100k' -c 'write -q -b -P 8 0 1234944' snap.qcow2
+    "$qemu" snapshot -c first snap.qcow2
+    "$qemu" snapshot -c 'a name longer than its column' snap.qcow2
+    cp v3.qcow2 size.qcow2
+    cp v2.qcow2 size-v2.qcow2
+    "$qemu" snapshot -c one size-v2.qcow2
+    cp holes.raw size.raw
+    truncate -s %512 lazy.qcow2 snap.qcow2 # 11.1 shows whole sectors, we show bytes
 }
 
 # golden_damage NAME OFFSET HEX: NAME.qcow2 is meta.qcow2 with some bytes changed, NAME-2.qcow2 the same.
@@ -84,6 +92,48 @@ compare-tail|compare -f qcow2 -F qcow2 v3.qcow2 over.qcow2
 compare-quiet|compare -q -f raw -F raw holes.raw other.raw
 convert-progress|convert -p -f raw -O raw holes.raw out.raw
 convert-silent|convert -f raw -O qcow2 holes.raw out.qcow2
+convert-snapshot|convert -l first -O raw snap.qcow2 out.raw
+convert-snapshot-id|convert -l snapshot.id=2 -O raw snap.qcow2 out.raw
+convert-snapshot-both|convert --snapshot snapshot.id=1,snapshot.name=first -O raw snap.qcow2 out.raw
+convert-snapshot-not|convert -l snapshot.id=2,snapshot.name=first -O raw snap.qcow2 out.raw
+convert-snapshot-none|convert -l first -O raw v3.qcow2 out.raw
+info-snap|info snap.qcow2
+info-snap-json|info --output=json snap.qcow2
+snapshot-list|snapshot -l snap.qcow2
+snapshot-default|snapshot -U snap.qcow2
+snapshot-none|snapshot -l v3.qcow2
+snapshot-raw|snapshot -l -f raw holes.raw
+snapshot-raw-create|snapshot -f raw -c one holes.raw
+snapshot-create|snapshot -c third snap.qcow2
+snapshot-twice|snapshot -q --create third snap.qcow2
+snapshot-list-four|snapshot --list --image-opts driver=qcow2,file.filename=snap.qcow2
+snapshot-apply|snapshot -a first snap.qcow2
+snapshot-apply-id|snapshot --apply=3 snap.qcow2
+snapshot-apply-missing|snapshot -a nope snap.qcow2
+snapshot-delete|snapshot -d first snap.qcow2
+snapshot-delete-twin|snapshot --delete third snap.qcow2
+snapshot-delete-missing|snapshot -d first snap.qcow2
+snapshot-mixed|snapshot -l -c x snap.qcow2
+snapshot-list-two|snapshot -l snap.qcow2
+resize-grow|resize size.qcow2 20M
+resize-plus|resize -f qcow2 size.qcow2 +1M
+resize-same|resize size.qcow2 +0
+resize-metadata|resize --preallocation=metadata size.qcow2 40M
+resize-info|info size.qcow2
+resize-odd|resize size.qcow2 +1
+resize-no-shrink|resize size.qcow2 5M
+resize-shrink|resize --shrink size.qcow2 5M
+resize-minus|resize --shrink size.qcow2 -1M
+resize-minus-all|resize --shrink size.qcow2 -1G
+resize-shrink-mode|resize --shrink --preallocation=full size.qcow2 -1M
+resize-quiet|resize -q size.qcow2 8M
+resize-map|map --output=json size.qcow2
+resize-v2|resize size-v2.qcow2 20M
+resize-raw|resize -f raw size.raw 4M
+resize-raw-full|resize -f raw --preallocation=full size.raw +100k
+resize-raw-metadata|resize -f raw --preallocation=metadata size.raw +100k
+resize-raw-shrink|resize -f raw --shrink size.raw 10k
+resize-raw-info|info -f raw size.raw
 create-qcow2|create -f qcow2 new.qcow2 1G
 create-options|create -f qcow2 -o compat=0.10,cluster_size=4k,preallocation=metadata new.qcow2 10M
 create-zstd|create -f qcow2 -o compression_type=zstd,refcount_bits=64 new.qcow2 1T
@@ -223,6 +273,7 @@ golden_run() {
     if [[ $2 == info*json* && $2 != *json:* ]]; then
         python3 -m json.tool --sort-keys .stdout >.sorted && mv .sorted .stdout
     fi
-    sed -E 's/"actual-size": [0-9]+/"actual-size": N/; s/disk size: .*/disk size: N/' .stdout
+    sed -E 's/"actual-size": [0-9]+/"actual-size": N/; s/"date-(n?sec)": [0-9]+/"date-\1": N/
+        s/[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}/DATE/; s/disk size: .*/disk size: N/' .stdout
     echo "status $status"
 }

@@ -96,3 +96,13 @@ compare_io() {
     require qemu-img qemu-io
     compare_io '!(read|write|numbers|discard|flush)*'
 }
+
+@test "snapshot" {
+    require qemu-img qemu-io
+    compare 'snapshot-*'
+}
+
+@test "resize" {
+    require qemu-img qemu-io
+    compare 'resize-*'
+}
