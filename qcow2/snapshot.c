@@ -45,7 +45,7 @@ static GArray *co_list(struct blk_node *node, GError **error)
             .date_ns = (int64_t)s->date_sec * NS_PER_S + s->date_nsec,
             .vm_clock_ns = s->vm_clock_ns,
             .icount = (int64_t)s->icount,
-            .size = s->size < 0 ? image->header.size : s->size,
+            .size = s->size,
         };
         g_array_append_val(list, out);
     }
@@ -195,7 +195,7 @@ static bool co_apply(struct blk_node *node, int index, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
     const struct qcow2_snapshot *s = qcow2_snapshot_at(image, index);
-    int64_t size = s->size < 0 ? image->header.size : s->size;
+    int64_t size = s->size;
     int64_t entries = entries_for(image, s, size, error);
     g_autofree uint64_t *l1 = entries < 0 ? NULL : qcow2_co_snapshot_l1(image, s, entries, error);
     struct qcow2_change a;
@@ -285,7 +285,7 @@ static bool co_load(struct blk_node *node, int index, GError **error)
 {
     struct qcow2_image *image = qcow2_image(node);
     const struct qcow2_snapshot *s = qcow2_snapshot_at(image, index);
-    int64_t size = s->size < 0 ? image->header.size : s->size;
+    int64_t size = s->size;
     int64_t entries = entries_for(image, s, size, error);
     if (entries < 0) {
         return false;

@@ -67,6 +67,7 @@ static bool co_decode_table(struct qcow2_image *image, struct window *w, GError 
             g_prefix_error(error, "snapshot %u of %u: ", i, h->snapshots);
             return false;
         }
+        snapshot.size = snapshot.size < 0 ? h->size : snapshot.size;
         g_array_append_val(image->snapshots, snapshot);
     }
     image->snaptable_bytes = min_i64(pos, w->end) - h->snapshots_offset;

@@ -22,7 +22,7 @@ struct qcow2_snapshot {
     uint32_t date_sec, date_nsec;
     uint64_t vm_clock_ns;
     int64_t vm_state_size; /* bytes */
-    int64_t size;          /* of the guest's disk, bytes; -1: that of the image */
+    int64_t size;          /* of the guest's disk, bytes; -1: not told, the image's own */
     uint64_t icount;       /* UINT64_MAX: unknown */
     uint8_t *extra;        /* data that this code does not know, kept as it is */
     uint32_t extra_length;
@@ -37,7 +37,7 @@ int64_t qcow2_snapshot_decode(const uint8_t *buf, int64_t len, struct qcow2_snap
 /* Bytes of the encoded entry, padding included; -1 when its strings are too long. */
 int64_t qcow2_snapshot_encoded_length(const struct qcow2_snapshot *snapshot);
 
-/* Writes the entry, as many bytes as qcow2_snapshot_encoded_length() says. */
+/* Writes the entry, as many bytes as qcow2_snapshot_encoded_length() says. Its size is known. */
 void qcow2_snapshot_encode(const struct qcow2_snapshot *snapshot, uint8_t *buf);
 
 /* Whether the entry's L1 table can be followed: aligned, of legal size, at a possible offset. */
