@@ -1,5 +1,5 @@
 /* A whole hostile image: open it, map the first extents, read here and there, look at its info, and
- * if it opens for that, write, zero and discard here and there. */
+ * if it opens for that, write, zero and discard here and there, take snapshots and resize. */
 #include "tests/fuzz/fuzz.h"
 
 #include <glib.h>
@@ -43,6 +43,25 @@ static void change(struct blk_node *node)
     g_assert_cmpmem(ram_disks[0].bytes->data, 4, "QFI\xfb", 4);
 }
 
+/* Snapshots and other sizes: they are made, or an error says why not. */
+static void change_whole(struct blk_node *node)
+{
+    struct blk_snapshot fresh = {.name = (char *)"fresh", .date_ns = 1};
+    GArray *list = node_snapshot_list(node, NULL);
+    node_snapshot_create(node, &fresh, NULL);
+    if (list && list->len) {
+        node_snapshot_do(node, SNAPSHOT_APPLY, g_array_index(list, struct blk_snapshot, 0).id,
+                         NULL);
+        node_snapshot_do(node, SNAPSHOT_DELETE, g_array_index(list, struct blk_snapshot, 0).name,
+                         NULL);
+    }
+    node_resize(node, align_down(node_size(node) / 2, 512), NULL, NULL);
+    node_snapshot_do(node, SNAPSHOT_APPLY, "fresh", NULL);
+    node_resize(node, MIN(node_size(node), 1 << 20) + 65536, "metadata", NULL);
+    if (list)
+        g_array_unref(list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct loop *loop = loop_new(NULL);
@@ -54,8 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         node_open(graph, "ram:0", "qcow2", NULL, size % 2 ? NODE_RDWR : 0, NULL);
     if (node) {
         use(node);
-        if (node_is_writable(node))
+        if (node_is_writable(node)) {
             change(node);
+            change_whole(node);
+        }
         node_close(node, NULL);
     }
     graph_free(graph);
