@@ -1,8 +1,8 @@
 /* Every subcommand, in alphabetical order: COMMAND(name) is the table name_command in cmd-name.c.
  */
 COMMAND(amend)
-COMMAND(check)
 COMMAND(bench)
+COMMAND(check)
 COMMAND(commit)
 COMMAND(compare)
 COMMAND(convert)

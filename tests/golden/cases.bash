@@ -194,6 +194,7 @@ read-dump|v3.qcow2|read -v 65530 12;;read -v -P 1 64k 40;;read -q -v 0 8;;readv 
 read-terse|v3.qcow2|read -C 0 4k;;read -C -q 0 4k;;read -p 0 4k;;read -r 1 3;;read 0 0
 read-wrong|v3.qcow2|read 10M 1k;;read 0 1t;;read a 1;;read -P 300 0 1;;read -P x 0 1;;read -l 10 0 4k;;read -P 1 -s 3k -l 2k 0 4k;;read 0 1 2;;read 0;;read -x 0 1;;read 0 -1
 read-state-wrong|v3.qcow2|read -b 1 512;;read -b 0 1;;write -b 1 512;;write -c 0 1;;write -c 1 64k
+read-state|v3.qcow2|write -b -P 4 0 64k;;read -b -P 4 0 64k;;read -b -P 0 64k 512;;read -P 0 0 64k;;write -b -P 5 1M 1k;;read -b -P 5 1M 1k;;map
 numbers|v3.qcow2|read -- -1 1;;read -- 0 -1;;read 1.5k 512;;read 99999999999999999999999 1;;read 8E 1;;read 1k 1kk;;read 0x200 0x10;;read 0 1B;;read 0 1b;;read 0 .5k;;read 0 1e3;;read 0 0x
 write|v3.qcow2|write 0 64k;;write -P 7 3 512;;write -P 0x10 4k 1k;;write -P 010 8k 1k;;read -P 8 8k 1k;;write -C 0 1k;;write -q 0 1;;write 0 3;;write 10M 1k
 write-zero|v3.qcow2|write -z 64k 64k;;write -zu 128k 64k;;write -z 1 3;;read -P 0 128k 64k;;map
