@@ -140,6 +140,11 @@ void loop_spawn(struct loop *loop, co_fn *fn, void *arg)
     }
 }
 
+bool loop_try_spawn(struct loop *loop, co_fn *fn, void *arg)
+{
+    return !loop->starved && loop_start(loop, fn, arg);
+}
+
 void loop_wake(struct co *co)
 {
     struct loop *loop = co->loop;
@@ -384,7 +389,7 @@ void loop_turn(struct loop *loop, bool block)
 struct call {
     co_fn *fn;
     void *arg;
-    bool done;
+    bool done, refused;
     struct loop *caller_loop; /* of loop_co_call() */
     struct loop *target;
     struct co *caller;
@@ -416,26 +421,34 @@ static void call_returned(void *arg)
     loop_wake(call->caller);
 }
 
+static void call_answer(struct call *call)
+{
+    call->message = (struct loop_message){NULL, call_returned, call};
+    loop_send(call->caller_loop, &call->message);
+}
+
 static void call_run_remote(void *arg)
 {
     struct call *call = arg;
     call->fn(call->arg);
-    call->message = (struct loop_message){NULL, call_returned, call};
-    loop_send(call->caller_loop, &call->message);
+    call_answer(call);
 }
 
 static void call_arrived(void *arg)
 {
     struct call *call = arg;
-    loop_spawn(call->target, call_run_remote, call);
+    if (!loop_try_spawn(call->target, call_run_remote, call)) {
+        call->refused = true; /* else the caller may have gone on by now */
+        call_answer(call);
+    }
 }
 
-void loop_co_call(struct loop *target, co_fn *fn, void *arg)
+bool loop_co_call(struct loop *target, co_fn *fn, void *arg)
 {
     struct loop *loop = loop_of_self();
     if (target == loop) {
         fn(arg);
-        return;
+        return true;
     }
     struct call call = {.fn = fn, .arg = arg, .caller_loop = loop, .target = target};
     call.caller = co_self();
@@ -444,4 +457,5 @@ void loop_co_call(struct loop *target, co_fn *fn, void *arg)
     while (!call.done) {
         co_yield();
     }
+    return !call.refused;
 }

@@ -44,6 +44,10 @@ void loop_use_ring(struct loop *loop, bool use);
  * stops with a message. */
 void loop_spawn(struct loop *loop, co_fn *fn, void *arg);
 
+/* The same, or false when there is no stack for it now: for a coroutine that waits for what it
+ * starts, so that not all of a loop wait for a stack. */
+bool loop_try_spawn(struct loop *loop, co_fn *fn, void *arg);
+
 /* Makes `co` ready; it runs at its loop's next turn. Same thread only. */
 void loop_wake(struct co *co);
 
@@ -65,8 +69,9 @@ void loop_turn(struct loop *loop, bool block);
 void loop_call(struct loop *loop, co_fn *fn, void *arg);
 
 /* Runs fn(arg) as a coroutine of `target`, which another thread runs, and
- * waits for it; when `target` is the current loop, simply calls it. */
-void loop_co_call(struct loop *target, co_fn *fn, void *arg);
+ * waits for it; when `target` is the current loop, simply calls it. False when
+ * there was no stack for it: then it was not called. */
+bool loop_co_call(struct loop *target, co_fn *fn, void *arg);
 
 /* File calls for coroutines. They return what the system call does: a byte
  * count or -errno; short counts are possible, EINTR and EAGAIN are not. */

@@ -21,13 +21,16 @@ static void deep_co_run(void *arg)
     co_queue_wake_all(&deep->waiter);
 }
 
-void deep_co_call(co_fn *fn, void *arg)
+bool deep_co_call(co_fn *fn, void *arg)
 {
     struct deep deep = {.fn = fn, .arg = arg};
-    loop_spawn(loop_current(), deep_co_run, &deep);
+    if (!loop_try_spawn(loop_current(), deep_co_run, &deep)) {
+        return false;
+    }
     while (!deep.done) {
         co_queue_co_wait(&deep.waiter);
     }
+    return true;
 }
 
 void deep_set_rank(struct blk_node *node)

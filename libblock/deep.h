@@ -6,8 +6,9 @@
 
 #include "libblock/driver.h"
 
-/* Runs fn(arg) as a coroutine of its own, with a fresh stack, and waits for it. */
-void deep_co_call(co_fn *fn, void *arg);
+/* Runs fn(arg) as a coroutine of its own, with a fresh stack, and waits for it; false when there is
+ * no memory for a stack. */
+bool deep_co_call(co_fn *fn, void *arg);
 
 /* Sets node->rank when the children are known. */
 void deep_set_rank(struct blk_node *node);

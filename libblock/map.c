@@ -244,8 +244,7 @@ static int walk_co_node(struct walk *walk, struct blk_node *node, int64_t offset
         return walk_co_layer(walk, node, offset, length, shift, depth);
     }
     struct deep_walk d = {walk, node, offset, length, shift, depth, -EIO};
-    deep_co_call(deep_walk_co_run, &d);
-    return d.result;
+    return deep_co_call(deep_walk_co_run, &d) ? d.result : -ENOMEM;
 }
 
 int node_co_map(struct blk_node *node, int64_t offset, int64_t length, uint32_t flags,

@@ -88,6 +88,7 @@ static void closing_co_run(void *arg)
     closing->ok = close_co_last(closing->node, closing->error);
 }
 
+/* Closing cannot fail for want of a stack: then it goes on on this one. */
 bool node_co_close(struct blk_node *node, GError **error)
 {
     if (!node || --node->refs > 0) {
@@ -97,8 +98,7 @@ bool node_co_close(struct blk_node *node, GError **error)
         return close_co_last(node, error);
     }
     struct closing closing = {node, error, false};
-    deep_co_call(closing_co_run, &closing);
-    return closing.ok;
+    return deep_co_call(closing_co_run, &closing) ? closing.ok : close_co_last(node, error);
 }
 
 /* A whole number of blocks, at least one; 0 stays 0. */

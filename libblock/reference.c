@@ -119,7 +119,9 @@ struct blk_node *node_co_open_reference(struct blk_node *parent, const char *nam
         {.graph = parent->graph, .name = full, .driver = format, .flags = flags, .opener = parent},
         error,
         NULL};
-    deep_co_call(reference_co_run, &reference);
+    if (!deep_co_call(reference_co_run, &reference)) {
+        error_set(error, ENOMEM, "'%s' cannot be opened: no memory for a stack", full);
+    }
     struct blk_node *node = reference.node;
     if (!node) {
         g_prefix_error(error, "%s of '%s': ", role, node_filename(parent));

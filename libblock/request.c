@@ -111,8 +111,7 @@ static void deep_read_co_run(void *arg)
 static int read_co_deep(struct blk_node *node, int64_t offset, int64_t length, struct span span)
 {
     struct deep_read r = {node, offset, length, span, -EIO};
-    deep_co_call(deep_read_co_run, &r);
-    return r.result;
+    return deep_co_call(deep_read_co_run, &r) ? r.result : -ENOMEM;
 }
 
 int node_co_read(struct blk_node *node, int64_t offset, int64_t length, struct span span)

@@ -31,19 +31,26 @@ static void submission_co_run(void *arg)
     s.request->done(s.request, submission_co_perform(s.node, s.request));
 }
 
+static void submission_co_run_own(void *arg)
+{
+    submission_co_run(arg);
+    g_free(arg);
+}
+
+/* The argument is kept until there is a stack, which may be later. */
 static void submission_post(void *arg)
 {
     struct submission *s = arg;
-    loop_spawn(s->node->graph->loop, submission_co_run, s);
-    g_free(s);
+    loop_spawn(s->node->graph->loop, submission_co_run_own, s);
 }
 
 void node_submit(struct blk_node *node, struct blk_request *request)
 {
     struct submission s = {node, request};
-    if (loop_current() == node->graph->loop) {
-        loop_spawn(node->graph->loop, submission_co_run, &s);
-    } else {
-        loop_post(node->graph->loop, submission_post, g_memdup2(&s, sizeof(s)));
+    struct loop *loop = node->graph->loop;
+    if (loop_current() != loop) {
+        loop_post(loop, submission_post, g_memdup2(&s, sizeof(s)));
+    } else if (!loop_try_spawn(loop, submission_co_run, &s)) {
+        submission_post(g_memdup2(&s, sizeof(s)));
     }
 }

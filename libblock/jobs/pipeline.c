@@ -227,16 +227,21 @@ static void slot_co_entry(void *arg)
     co_queue_wake_all(&worker->idle);
 }
 
-/* A worker's first coroutine: runs the slots, then reports to the planner. */
+/* A worker's first coroutine: runs a slot, with as many beside it as there are stacks for, then
+ * reports to the planner. */
 static void worker_co_entry(void *arg)
 {
     struct worker *worker = arg;
     struct pipeline *p = worker->pipeline;
-    worker->live = p->task->depth;
     worker->share = p->task->share_new(p->task->user);
-    for (int i = 0; i < p->task->depth; i++) {
-        loop_spawn(worker->loop, slot_co_entry, worker);
+    for (int i = 1; i < p->task->depth; i++) {
+        worker->live++;
+        if (!loop_try_spawn(worker->loop, slot_co_entry, worker)) {
+            worker->live--;
+            break;
+        }
     }
+    slot_co_run(p, worker->share);
     while (worker->live > 0) {
         co_queue_co_wait(&worker->idle);
     }
@@ -287,7 +292,12 @@ static void start_inline(struct pipeline *p, struct worker *worker)
 {
     *worker = (struct worker){.pipeline = p, .loop = p->owner};
     p->live = 1;
-    loop_spawn(p->owner, worker_co_entry, worker);
+    if (!loop_try_spawn(p->owner, worker_co_entry, worker)) {
+        GError *error = NULL;
+        error_set(&error, ENOMEM, "no memory for a second stack");
+        p->live = 0;
+        fail(p, 0, error);
+    }
 }
 
 /* Hands a batch over and waits until there is room for the next. */

@@ -94,8 +94,7 @@ static int co_read_plain(struct reader *reader, const struct blk_extent *extent,
         return leaf_co_read(extent->leaf, at, length, buf);
     }
     struct owner_read read = {extent->leaf, at, length, buf, 0};
-    loop_co_call(reader->owner, owner_co_read, &read);
-    return read.result;
+    return loop_co_call(reader->owner, owner_co_read, &read) ? read.result : -ENOMEM;
 }
 
 /* ---- salvage ---- */
@@ -105,6 +104,7 @@ struct damage {
     struct reader *reader;
     int64_t offset, length;
     int error;
+    int fatal; /* -ENOMEM when something could not be read, or told, for want of memory */
 };
 
 static void damage_co_tell(void *arg)
@@ -119,7 +119,8 @@ static void damage_co_tell(void *arg)
 static void damage_co_flush(struct damage *damage)
 {
     if (damage->length) {
-        loop_co_call(damage->reader->owner, damage_co_tell, damage);
+        bool told = loop_co_call(damage->reader->owner, damage_co_tell, damage);
+        damage->fatal = told ? damage->fatal : -ENOMEM;
         damage->length = 0;
     }
 }
@@ -141,7 +142,8 @@ static void co_salvage(struct damage *damage, const struct blk_extent *extent, i
                        int64_t length, uint8_t *buf)
 {
     int ret = co_read_plain(damage->reader, extent, offset, length, buf);
-    if (!ret) {
+    damage->fatal = ret == -ENOMEM ? ret : damage->fatal;
+    if (!ret || damage->fatal) {
         return;
     }
     if (length <= SALVAGE_UNIT) {
@@ -164,7 +166,7 @@ static int co_read_extent(struct reader *reader, const struct blk_extent *extent
         struct damage damage = {.reader = reader};
         co_salvage(&damage, extent, offset, length, buf);
         damage_co_flush(&damage);
-        return 0;
+        ret = damage.fatal;
     }
     return ret ? failed_at(reader, extent->leaf, extent->leaf_offset + offset - extent->offset, ret)
                : 0;
@@ -228,14 +230,14 @@ static int co_unpack_or_salvage(struct reader *reader, const struct blk_extent *
                                 int64_t end, uint8_t *buf)
 {
     int ret = unpack(reader, extent, packed, packed_length, offset, end, buf);
-    if (ret && reader->salvage.enabled) {
+    if (ret && ret != -ENOMEM && reader->salvage.enabled) {
         struct damage damage = {.reader = reader};
         int64_t from = max_i64(offset, extent->offset);
         int64_t to = min_i64(end, extent->offset + extent->length);
         memset(buf + (from - offset), 0, to - from);
         damage_co_add(&damage, from, to - from, -ret);
         damage_co_flush(&damage);
-        return 0;
+        ret = damage.fatal;
     }
     return ret ? failed_at(reader, extent->leaf, extent->leaf_offset, ret) : 0;
 }

@@ -140,8 +140,7 @@ static void node_co_serve_write(void *arg)
 static int co_write_node(struct sink *sink, struct blk_node *node, const struct sink_write *write)
 {
     struct node_write job = {.sink = sink, .node = node, .write = write};
-    loop_co_call(sink->owner, node_co_serve_write, &job);
-    return job.result;
+    return loop_co_call(sink->owner, node_co_serve_write, &job) ? job.result : -ENOMEM;
 }
 
 /* ---- noting writes ---- */
