@@ -107,10 +107,16 @@ static int co_write_changed(const struct look *l)
     return node_co_pwrite(l->c->image->node->file, l->offset + from, to - from, l->bytes + from);
 }
 
-/* Looks at one table. One that cannot be read was told before, and is left alone. */
+/* Looks at one table. One that cannot be read is left alone, and told of unless the walk could not
+ * read either. */
 static int co_look(struct look *l)
 {
     int ret = check_co_read(l->c, l->offset, l->length, l->bytes);
+    if (ret && ret != -EFBIG && !l->c->blind) {
+        check_say(l->c, "ERROR could not read the %s table at offset %" PRId64 " again: %s",
+                  l->is_l1 ? "L1" : "L2", l->offset, g_strerror(-ret));
+        l->c->out->check_errors++;
+    }
     if (ret) {
         return ret == -EFBIG ? ret : 0;
     }
