@@ -199,6 +199,7 @@ static const char *called_by(const char *path)
 
 void tool_init(const char *path, const char *own, const char *compat)
 {
+    json_set_alloc_funcs(g_malloc, g_free); /* no output that lacks a member for want of memory */
     program = path[0] ? called_by(path) : own;
     compat_program = compat;
 }

@@ -266,7 +266,10 @@ bool qcow2_co_create(const struct blk_create *create, GError **error)
         return false;
     }
     struct qcow2_header header = header_of(o, size, &layout);
-    g_autofree uint8_t *cluster = g_malloc((gsize)o->cluster_size);
+    g_autofree uint8_t *cluster = g_try_malloc((gsize)o->cluster_size);
+    if (!cluster) {
+        return error_set_errno(error, ENOMEM, "could not create '%s'", create->filename);
+    }
     if (!qcow2_header_encode(&header, cluster, error)) {
         return false;
     }

@@ -114,6 +114,7 @@ static bool co_switch(struct qcow2_image *image, const struct qcow2_header *tabl
     image->l1_is_dirty = image->reftable_is_dirty = false;
     if (!qcow2_caches_reset(image, error) || !qcow2_co_refcounts_reload(image, error)) {
         image->broken = -ENOMEM;
+        g_prefix_error(error, "could not empty '%s': ", node_filename(image->node));
         return false;
     }
     return true;

@@ -62,8 +62,8 @@ static bool co_read_header(struct blk_node *node, struct qcow2_header *ret_heade
 {
     int64_t file_size = node_size(node->file);
     int64_t len = min_i64(file_size, QCOW2_HEADER_FIXED);
-    g_autofree uint8_t *head = g_malloc(QCOW2_HEADER_FIXED);
-    int ret = node_co_pread(node->file, 0, len, head);
+    g_autofree uint8_t *head = g_try_malloc(QCOW2_HEADER_FIXED);
+    int ret = head ? node_co_pread(node->file, 0, len, head) : -ENOMEM;
     if (ret) {
         return error_set_errno(error, -ret, "could not read the qcow2 header");
     }
@@ -71,8 +71,8 @@ static bool co_read_header(struct blk_node *node, struct qcow2_header *ret_heade
     if (want <= len) {
         return want && qcow2_header_decode(head, (size_t)want, ret_header, error);
     }
-    g_autofree uint8_t *cluster = g_malloc((gsize)want);
-    ret = node_co_pread(node->file, 0, want, cluster);
+    g_autofree uint8_t *cluster = g_try_malloc((gsize)want);
+    ret = cluster ? node_co_pread(node->file, 0, want, cluster) : -ENOMEM;
     if (ret) {
         return error_set_errno(error, -ret, "could not read the qcow2 header");
     }
@@ -323,7 +323,11 @@ bool qcow2_co_reopen(struct blk_node *node, uint32_t flags, GError **error)
         return true;
     }
     if (flags & NODE_RDWR) {
-        return co_become_writable(image, error);
+        bool done = co_become_writable(image, error);
+        if (!done) {
+            g_prefix_error(error, "'%s': ", node_filename(node));
+        }
+        return done;
     }
     int ret = qcow2_co_commit_all(image);
     image->writable = false;
