@@ -120,6 +120,10 @@ static void print_formatting(const char *name, const char *format, json_t *given
                  {"backing_file", false},    {"backing_fmt", false},   {"data_file", false},
                  {"data_file_raw", false},   {"lazy_refcounts", true}, {"refcount_bits", true}};
     tool_printf("Formatting '%s', fmt=%s", name, format);
+    if (!json_object_get(effective, "cluster_size")) { /* raw: the size comes first */
+        print_option("size", json_object_get(effective, "size"));
+        json_object_del(effective, "size");
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(order); i++) {
         json_t *value = json_object_get(effective, order[i].key);
         if (value && (order[i].always || json_object_get(given, order[i].key))) {

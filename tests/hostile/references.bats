@@ -8,17 +8,30 @@ overlay() {
     "$QEMU_IMG" create -q -u -f qcow2 -b "$1" -F "${2:-raw}" a.qcow2 1M
 }
 
-commands=('info' 'info --backing-chain' 'map' 'map --output=json' 'convert -O raw' 'compare')
+commands=('info' 'info --backing-chain' 'map' 'map --output=json' 'convert -O raw' 'compare' 'check' 'check -r all'
+    'measure -O qcow2' 'snapshot -l' 'snapshot -c new' 'resize' 'commit' 'rebase -b ""' 'rebase -u -b ""' 'amend -o compat=0.10'
+    'dd' 'bench -c 4')
+
+# is_built COMMAND: our program has it.
+is_built() {
+    "$CAIRN_IMG" "${1%% *}" --help >/dev/null 2>&1
+}
 
 # each_command [OPTION...]: runs every command on a.qcow2 under strace; the opened paths are in "opened".
 # A name that is only held (O_PATH) to find out what it means does not count.
 each_command() {
     local command words status
     : >opened
+    cp a.qcow2 .a.qcow2
     for command in "${commands[@]}"; do
-        words=($command) status=0
-        words+=("$@" a.qcow2)
-        case $command in convert*) words+=(out.raw) ;; compare) words+=(zero.raw) ;; esac
+        is_built "$command" || continue
+        eval "words=($command)" && status=0
+        cp .a.qcow2 a.qcow2
+        case $command in
+        dd) words+=("$@" if=a.qcow2 of=out.raw) ;;
+        *) words+=("$@" a.qcow2) ;;
+        esac
+        case $command in convert*) words+=(out.raw) ;; compare) words+=(zero.raw) ;; resize) words+=(2M) ;; esac
         timeout 20 strace -f -y -qq -e trace=openat,open,connect,socket -o trace "$CAIRN_IMG" "${words[@]}" >out.txt 2>&1 || status=$?
         [ "$status" != 124 ] || { echo "hangs: ${words[*]}"; return 1; }
         sed "/O_PATH/d; s|^|${words[*]}: |" trace >>opened
