@@ -75,7 +75,8 @@ static bool amend_image(struct session *session, const struct amend_args *args, 
     bool done =
         help ? print_help(graph_find_driver(session->graph, node_driver_name(node)), error)
              : image_check_guess(node, name, error) && run_job(session, args, node, options, error);
-    return image_close(&node, error) && done;
+    done = image_close(&node, error) && done;
+    return done || image_name_error(name, error);
 }
 
 /* With a format, help needs no image. */

@@ -116,8 +116,8 @@ uint64_t *qcow2_co_snapshot_l1(struct qcow2_image *image, const struct qcow2_sna
               : bytes ? node_co_pread(image->node->file, snapshot->l1_offset, bytes, l1)
                       : 0;
     if (ret) {
-        error_set_errno(error, -ret, "could not read the L1 table of snapshot '%s'",
-                        snapshot->name);
+        error_set_errno(error, -ret, "could not read the L1 table of snapshot '%s' of '%s'",
+                        snapshot->name, node_filename(image->node));
         g_free(l1);
         return NULL;
     }
