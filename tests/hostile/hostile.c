@@ -368,13 +368,13 @@ static void find_built(void)
     }
 }
 
-/* The suite tries those that change the image on every sixth one. */
+/* The suite tries each command on a part of the images, in turn; the long form on all. */
 static void run_all(const struct image *image, const char *what)
 {
     static unsigned turn;
     turn++;
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        bool due = !commands[i].changes || g_test_slow() || (turn + i) % 6 == 0;
+        bool due = g_test_slow() || (turn + i) % (commands[i].changes ? 10 : 2) == 0;
         if (i == 0 || commands[i].changes)
             save(image, "hostile.qcow2");
         if (commands[i].built && due)
