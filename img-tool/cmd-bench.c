@@ -250,7 +250,7 @@ static bool bench_node(struct session *session, struct bench *bench, bool quiet,
         }
     }
     int64_t start_us = g_get_monotonic_time();
-    done = run(bench, session->loop, error);
+    done = run(bench, session->loop, error) || image_name_error(node_filename(bench->node), error);
     if (done && !quiet) {
         tool_printf("Run completed in %3.3f seconds.\n",
                     (double)(g_get_monotonic_time() - start_us) / 1000000.0);
