@@ -302,7 +302,8 @@ static const char *complaint(const struct outcome *outcome, const char *command)
         return "exit status above 4";
     if (status && !outcome->errors[0] && !may_be_silent)
         return "failed without a message";
-    if (lines(outcome->errors) > 3 && !g_str_has_prefix(command, "check"))
+    int warning = g_str_has_prefix(outcome->errors, "WARNING: Image format") ? 3 : 0;
+    if (lines(outcome->errors) > warning + 3 && !g_str_has_prefix(command, "check"))
         return "more than three lines of message";
     if (outcome->rss_kib > RSS_LIMIT_KIB)
         return "too much memory";
