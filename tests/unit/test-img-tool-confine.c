@@ -217,9 +217,11 @@ static void test_calls(void)
 
 static void test_resources(void)
 {
-    expect_exit(take_memory, SANITIZED ? 1 : REFUSED);
-    expect_exit(take_time, DIED_OF_TIME);
     expect_exit(grant_time, 0);
+    if (!SANITIZED) { /* they take more memory, and the thread sanitizer holds signals back */
+        expect_exit(take_memory, REFUSED);
+        expect_exit(take_time, DIED_OF_TIME);
+    }
 }
 
 int main(int argc, char **argv)
