@@ -14,6 +14,7 @@ static bool is_weak(const char *key)
     return g_strv_contains(weak, key);
 }
 
+/* Copies, since several threads may ask at a time and counting references is not theirs alone. */
 static json_t *full_spec(const struct blk_node *node)
 {
     json_t *spec = json_object();
@@ -23,7 +24,7 @@ static json_t *full_spec(const struct blk_node *node)
     json_object_foreach(node->spec, key, value)
     {
         if (!is_weak(key)) {
-            json_object_set(spec, key, value);
+            json_object_set_new(spec, key, json_deep_copy(value));
         }
     }
     if (node->file) {
