@@ -69,3 +69,10 @@ static void start(void)
 END
     "$abs_top_srcdir/tools/lint-co" .
 }
+
+@test "a folder's README is a page of at most 30 lines" {
+    cd "$abs_top_srcdir"
+    for readme in */README.md */*/README.md; do
+        [ "$(wc -l <"$readme")" -le 30 ] || { echo "$readme has $(wc -l <"$readme") lines" && return 1; }
+    done
+}
