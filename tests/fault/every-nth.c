@@ -236,6 +236,7 @@ static void init_tests(int argc, char **argv)
         words[i] = argv[i];
     words[argc++] = (char *)"-k";
     g_test_init(&argc, &words, NULL);
+    g_free(words);
 }
 
 int main(int argc, char **argv)

@@ -30,7 +30,8 @@ END
     cat >bounded.py <<'END'
 import os, resource, subprocess, sys
 def limit():
-    resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
+    seconds = 60 if os.environ.get("SANITIZED") else 2
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if not os.environ.get("SANITIZED"):
         resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 run = subprocess.run(sys.argv[1:], preexec_fn=limit, capture_output=True)
