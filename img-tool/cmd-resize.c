@@ -41,7 +41,7 @@ static const struct cli_option resize_options[] = {
 static bool parse_size(const char *text, int64_t now, int64_t *ret_size, GError **error)
 {
     int sign = *text == '+' ? 1 : *text == '-' ? -1 : 0;
-    int64_t size;
+    int64_t size = 0;
     if (!size_parse(text + (sign != 0), "size", &size, error)) {
         return false;
     }

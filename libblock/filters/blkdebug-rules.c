@@ -215,7 +215,7 @@ static bool parse_line(struct section *section, char *line, const char *where, G
         return section->dict ? parse_pair(line, where, section->dict, error)
                              : error_set(error, EINVAL, "%s: expected a section first", where);
     }
-    enum rule_action action;
+    enum rule_action action = RULE_INJECT;
     if (!section_end(section, rules, error) || !parse_section(line, where, &action, error)) {
         return false;
     }
