@@ -52,15 +52,7 @@ static bool run_job(struct session *session, const struct amend_args *args, stru
                     json_t *options, GError **error)
 {
     struct job *job = amend_job_new(node, options, args->force);
-    struct progress progress;
-    progress_start(&progress, args->progress, args->quiet, "amend");
-    bool done = progress_run(&progress, job, session->graph, error);
-    if (done) {
-        progress_complete(&progress, true);
-    }
-    progress_end(&progress);
-    job_free(job);
-    return done;
+    return progress_run_whole(job, session->graph, args->progress, args->quiet, "amend", error);
 }
 
 static bool amend_image(struct session *session, const struct amend_args *args, const char *name,

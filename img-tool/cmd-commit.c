@@ -76,16 +76,9 @@ static bool run_job(struct session *session, const struct commit_options *option
                     const struct commit_args *args, GError **error)
 {
     struct job *job = commit_job_new(args);
-    struct progress progress;
     job_set_speed(job, options->rate);
-    progress_start(&progress, options->progress, options->quiet, "commit");
-    bool done = progress_run(&progress, job, session->graph, error);
-    if (done) {
-        progress_complete(&progress, true);
-    }
-    progress_end(&progress);
-    job_free(job);
-    return done;
+    return progress_run_whole(job, session->graph, options->progress, options->quiet, "commit",
+                              error);
 }
 
 static bool commit_image(struct session *session, const struct commit_options *options,

@@ -206,15 +206,8 @@ static bool run_job(struct conversion *conv, GError **error)
     args->unreadable = options->quiet ? NULL : say_unreadable;
     struct job *job = convert_job_new(args);
     job_set_speed(job, options->rate);
-    struct progress progress;
-    progress_start(&progress, options->progress, options->quiet, "convert");
-    bool done = progress_run(&progress, job, conv->session->graph, error);
-    if (done) {
-        progress_complete(&progress, true);
-    }
-    progress_end(&progress);
-    job_free(job);
-    return done;
+    return progress_run_whole(job, conv->session->graph, options->progress, options->quiet,
+                              "convert", error);
 }
 
 /* ---- into a new image ---- */

@@ -60,15 +60,8 @@ static bool run_job(struct session *session, const struct rebase_options *option
                     const struct rebase_args *args, GError **error)
 {
     struct job *job = rebase_job_new(args);
-    struct progress progress;
-    progress_start(&progress, options->progress, options->quiet, "rebase");
-    bool done = progress_run(&progress, job, session->graph, error);
-    if (done) {
-        progress_complete(&progress, true);
-    }
-    progress_end(&progress);
-    job_free(job);
-    return done;
+    return progress_run_whole(job, session->graph, options->progress, options->quiet, "rebase",
+                              error);
 }
 
 /* The new backing file, named relative to the overlay. It must not be, or read, the overlay. */

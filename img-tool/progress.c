@@ -156,3 +156,17 @@ void progress_end(struct progress *progress)
         close(progress->signal_fd);
     }
 }
+
+bool progress_run_whole(struct job *job, struct blk_graph *graph, int mode, bool quiet,
+                        const char *phase, GError **error)
+{
+    struct progress progress;
+    progress_start(&progress, mode, quiet, phase);
+    bool done = progress_run(&progress, job, graph, error);
+    if (done) {
+        progress_complete(&progress, true);
+    }
+    progress_end(&progress);
+    job_free(job);
+    return done;
+}

@@ -49,6 +49,10 @@ void progress_start(struct progress *progress, int mode, bool quiet, const char 
 bool progress_run(struct progress *progress, struct job *job, struct blk_graph *graph,
                   GError **error);
 
+/* All of it for a job that runs to its end or fails; frees the job. */
+bool progress_run_whole(struct job *job, struct blk_graph *graph, int mode, bool quiet,
+                        const char *phase, GError **error);
+
 /* Shows the end of a job that ran to it: all of the work, or, when it could stop early, how far it
  * came. */
 void progress_complete(struct progress *progress, bool all);
